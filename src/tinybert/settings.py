@@ -1,0 +1,186 @@
+"""What every verb can be told: one typed dataclass a verb, from which flags, YAML and help follow.
+
+Nothing here imports torch, so that ``--help`` answers at once. Defaults are the paper's (TinyBERT,
+section 4.2) unless the help text says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+__all__ = [
+    "DemoSettings",
+    "DistillSettings",
+    "EvaluateSettings",
+    "FinetuneSettings",
+    "GeneralSettings",
+]
+
+Start = Literal["auto", "pca", "layers", "random"]
+Precision = Literal["auto", "float32", "bfloat16"]
+Attention = Literal["auto", "direct", "fused"]
+
+
+def setting(default: Any, help: str, group: str = "main") -> Any:
+    """A field with its help text and the group it is listed under."""
+    metadata = {"help": help, "group": group}
+    if isinstance(default, (list, dict)):
+        return field(default_factory=default.copy, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class RunSettings:
+    """What every run shares."""
+
+    output: Path | None = setting(None, "directory to write; appears only when it is whole")
+    overwrite: bool = setting(False, "replace the output directory and any unfinished run", "run")
+    resume: bool = setting(False, "go on with the unfinished run of this output directory", "run")
+    dry_run: bool = setting(False, "check everything, print the plan, train nothing", "run")
+    seed: int = setting(42, "seed of splits, starts, data order and dropout", "run")
+    precision: Precision = setting(
+        "auto", "of the student's training; auto: the faster one here, measured once a run", "speed"
+    )
+    teacher_precision: Precision = setting(
+        "auto", "of the teacher; auto: bfloat16 where this machine is fast at it", "speed"
+    )
+    attention: Attention = setting(
+        "auto", "how the student runs attention; auto: the faster one here, measured once", "speed"
+    )
+    token_budget: int = setting(4096, "padded tokens a micro-batch; bounds memory", "speed")
+    tensorboard: bool = setting(False, "also log for TensorBoard, in OUTPUT/tensorboard", "run")
+    log_every: int = setting(50, "steps between log lines", "run")
+    gradient_norms_every: int = setting(
+        0, "steps between gradient norms per term in the log; 0: never", "run"
+    )
+
+
+@dataclass
+class StudentSettings:
+    """Which student, and what it starts from."""
+
+    student: str = setting(
+        "4x312",
+        "layers x width (4x312), full form layers x width x feed-forward x heads "
+        "(4x312x1200x12), a name (tinybert-4), or a student's directory",
+        "student",
+    )
+    start: Start = setting(
+        "auto",
+        "pca, layers or random (the paper's); auto: layers at the teacher's width, else pca",
+        "student",
+    )
+    layer_mapping: str = setting(
+        "uniform", "g(m): uniform (the paper's), top, bottom, or a list such as 2,4,6", "student"
+    )
+    dropout: float | None = setting(
+        None, "dropout of the student while it trains; default: the teacher's", "student"
+    )
+    shared_projection: bool = setting(
+        True, "one W_h for all layers (the paper's formula) or one a layer", "student"
+    )
+
+
+@dataclass
+class LossSettings:
+    """Weights of the intermediate terms."""
+
+    attention_weight: str = setting(
+        "1", "λ of attention scores: one number, or one a layer (1,1,0.5,0)", "losses"
+    )
+    hidden_weight: str = setting(
+        "1", "λ of hidden states: one number, or one a layer", "losses"
+    )
+    embedding_weight: float = setting(1.0, "λ of the embedding output", "losses")
+
+
+@dataclass
+class DataSettings:
+    """Task rows."""
+
+    data: Path | None = setting(None, "training rows, CSV or JSONL", "data")
+    dev: Path | None = setting(
+        None, "rows to choose the model on; default: split off the training rows", "data"
+    )
+    text: str | None = setting(
+        None, "text column, or two with a comma; default: guessed and told", "data"
+    )
+    label: str | None = setting(None, "label column; default: guessed and told", "data")
+    task: Literal["auto", "classification", "regression"] = setting(
+        "auto", "kind of task; auto: read from the labels", "data"
+    )
+    metric: str | None = setting(
+        None, "accuracy, f1, macro_f1, mcc, pearson, spearman, pearson_spearman", "data"
+    )
+    max_length: int = setting(128, "tokens a row, specials included (paper: 64, pairs 128)", "data")
+
+
+@dataclass
+class GeneralSettings(LossSettings, StudentSettings, RunSettings):
+    """General distillation: a student learns the teacher's states on raw text, without labels."""
+
+    teacher: str | None = setting(None, "encoder to learn from: directory or Hub name")
+    corpus: list[str] = setting([], "text files (.txt, .gz, .xz), one paragraph a line")
+    max_length: int = setting(128, "tokens a block, specials included", "training")
+    epochs: float = setting(3.0, "passes over the corpus", "training")
+    steps: int | None = setting(None, "optimiser steps, instead of epochs", "training")
+    batch_size: int = setting(256, "blocks an optimiser step", "training")
+    learning_rate: float = setting(1e-4, "peak learning rate", "training")
+    warmup: float = setting(0.1, "share of the steps with rising learning rate", "training")
+    held_out: int = setting(256, "blocks kept back to watch the loss", "training")
+
+
+@dataclass
+class FinetuneSettings(DataSettings, RunSettings):
+    """Plain fine-tuning of an encoder on labels: makes teachers, and is the control."""
+
+    model: str | None = setting(None, "encoder or classifier: directory or Hub name")
+    epochs: float = setting(3.0, "passes over the rows", "training")
+    steps: int | None = setting(None, "optimiser steps, instead of epochs", "training")
+    batch_size: int = setting(32, "rows an optimiser step", "training")
+    learning_rate: float = setting(3e-5, "peak learning rate", "training")
+    warmup: float = setting(0.1, "share of the steps with rising learning rate", "training")
+    evaluations: int = setting(1, "evaluations an epoch", "training")
+
+
+@dataclass
+class DistillSettings(LossSettings, StudentSettings, DataSettings, RunSettings):
+    """Task distillation: intermediate layers first, then the prediction layer."""
+
+    teacher: str | None = setting(None, "classifier to learn from: directory or Hub name")
+    intermediate_epochs: float = setting(20.0, "passes of the intermediate stage", "training")
+    prediction_epochs: float = setting(3.0, "passes of the prediction stage", "training")
+    intermediate_learning_rate: float = setting(5e-5, "of the intermediate stage", "training")
+    prediction_learning_rate: float = setting(3e-5, "of the prediction stage", "training")
+    batch_size: int = setting(32, "rows an optimiser step", "training")
+    warmup: float = setting(0.1, "share of the steps with rising learning rate", "training")
+    temperature: float = setting(1.0, "of the prediction loss", "losses")
+    evaluations: int = setting(1, "evaluations an epoch of the prediction stage", "training")
+
+
+@dataclass
+class EvaluateSettings(DataSettings):
+    """Score a classifier or regressor on labelled rows."""
+
+    model: str | None = setting(None, "model directory")
+    teacher: str | None = setting(None, "also report agreement with this model", "main")
+    json: Path | None = setting(None, "write the figures to this file", "main")
+
+
+@dataclass
+class DemoSettings(RunSettings):
+    """The embedded default: which part of the standard library does this sentence come from?"""
+
+    output: Path | None = setting(
+        Path("tinybert-demo"), "directory to write; appears only when it is whole"
+    )
+    student: str = setting("4x192", "shape of the student", "student")
+    controls: bool = setting(True, "also train the controls of the table", "training")
+    seeds: int = setting(
+        1, "train student and controls with that many seeds; the table shows mean and spread"
+    )
+    scale: float = setting(
+        1.0, "share of all training steps; 0.05 is a quick look, not a result", "training"
+    )
