@@ -1,0 +1,303 @@
+"""Rows of tokens, and effective batches cut into micro-batches of like lengths.
+
+The effective batch is a number of rows, as the paper's. It is sorted by length and cut where
+padding would cost more than another forward pass does; a token budget bounds each piece. The rows
+of a step do not depend on lengths, so that gradients are those of plain random batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+from transformers import PreTrainedTokenizerBase
+
+from tinybert.errors import TinybertError
+
+__all__ = [
+    "StepSampler",
+    "TokenRows",
+    "length_batches",
+    "micro_batches",
+    "step_loader",
+    "tokenize",
+]
+
+MICRO_BATCH_OVERHEAD = 96
+"""Tokens' worth of time that one more micro-batch costs (a forward pass has a fixed price)."""
+
+DEFAULT_TOKEN_BUDGET = 4096
+
+
+@dataclass
+class TokenRows:
+    """Token rows packed in flat arrays: row i is ``ids[offsets[i]:offsets[i + 1]]``.
+
+    Attributes:
+        ids: token ids, as narrow an integer type as the vocabulary allows; may be memory-mapped.
+        offsets: (rows + 1,) int64.
+        pad_id: id that fills up a batch.
+        type_ids: token types, flat like ``ids``; None where all are 0 or the model has none.
+        takes_types: whether the model's inputs include ``token_type_ids``.
+        labels: (rows,) int64 classes or float32 values; None without labels.
+        targets: (rows, labels) float32 logits of a teacher, kept from an earlier pass; or None.
+    """
+
+    ids: NDArray[Any]
+    offsets: NDArray[np.int64]
+    pad_id: int = 0
+    type_ids: NDArray[np.uint8] | None = None
+    takes_types: bool = False
+    labels: NDArray[Any] | None = None
+    targets: NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        return np.diff(self.offsets)
+
+    def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> dict[str, Tensor]:
+        """Rows ``indices`` padded to their longest: ``input_ids``, ``attention_mask``, and where
+        there are any ``token_type_ids``, ``labels``, ``teacher_logits``."""
+        rows = np.asarray(indices, dtype=np.int64)
+        starts, ends = self.offsets[rows], self.offsets[rows + 1]
+        width = int((ends - starts).max())
+        ids = np.full((len(rows), width), self.pad_id, dtype=np.int64)
+        mask = np.arange(width)[None, :] < (ends - starts)[:, None]
+        types = np.zeros_like(ids) if self.takes_types else None
+        for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
+            ids[i, : end - start] = self.ids[start:end]
+            if types is not None and self.type_ids is not None:
+                types[i, : end - start] = self.type_ids[start:end]
+        batch = {
+            "input_ids": torch.from_numpy(ids),
+            "attention_mask": torch.from_numpy(mask.astype(np.int64)),
+        }
+        if types is not None:
+            batch["token_type_ids"] = torch.from_numpy(types)
+        if self.labels is not None:
+            batch["labels"] = torch.from_numpy(np.asarray(self.labels[rows]))
+        if self.targets is not None:
+            batch["teacher_logits"] = torch.from_numpy(np.asarray(self.targets[rows]))
+        return batch
+
+    def take(self, indices: Sequence[int] | NDArray[np.int64]) -> TokenRows:
+        """A copy of some rows, in the order given."""
+        rows = np.asarray(indices, dtype=np.int64)
+        pieces = [slice(self.offsets[i], self.offsets[i + 1]) for i in rows]
+        empty = self.ids[:0]
+        return TokenRows(
+            ids=np.concatenate([empty, *(self.ids[p] for p in pieces)]),
+            offsets=np.concatenate([[0], np.cumsum(self.lengths[rows])]).astype(np.int64),
+            pad_id=self.pad_id,
+            type_ids=None
+            if self.type_ids is None
+            else np.concatenate([self.type_ids[:0], *(self.type_ids[p] for p in pieces)]),
+            takes_types=self.takes_types,
+            labels=None if self.labels is None else self.labels[rows],
+            targets=None if self.targets is None else self.targets[rows],
+        )
+
+    def save(self, directory: Path) -> None:
+        """Write the arrays as ``.npy`` files, readable by :meth:`load`."""
+        directory.mkdir(parents=True, exist_ok=True)
+        for name in ("ids", "offsets", "type_ids", "labels", "targets"):
+            if (array := getattr(self, name)) is not None:
+                np.save(directory / f"{name}.npy", array)
+        np.save(directory / "settings.npy", np.array([self.pad_id, int(self.takes_types)]))
+
+    @classmethod
+    def load(cls, directory: Path) -> TokenRows:
+        """Read what :meth:`save` wrote, memory-mapped."""
+
+        def read(name: str) -> Any:
+            path = directory / f"{name}.npy"
+            return np.load(path, mmap_mode="r") if path.exists() else None
+
+        pad_id, takes_types = np.load(directory / "settings.npy")
+        arrays = {n: read(n) for n in ("ids", "offsets", "type_ids", "labels", "targets")}
+        return cls(**arrays, pad_id=int(pad_id), takes_types=bool(takes_types))
+
+
+def narrowest(vocabulary: int) -> Any:
+    """The narrowest unsigned integer type that holds token ids below ``vocabulary``."""
+    return np.uint16 if vocabulary <= 2**16 else np.uint32
+
+
+def pack(
+    encoded: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase, **more: Any
+) -> TokenRows:
+    """Lists of ids (specials included) as :class:`TokenRows`."""
+    dtype = narrowest(len(tokenizer))
+    flat = [np.asarray(ids, dtype=dtype) for ids in encoded]
+    offsets = np.concatenate([[0], np.cumsum([len(ids) for ids in flat])]).astype(np.int64)
+    return TokenRows(
+        ids=np.concatenate([np.zeros(0, dtype), *flat]),
+        offsets=offsets,
+        pad_id=tokenizer.pad_token_id or 0,
+        takes_types="token_type_ids" in tokenizer.model_input_names,
+        **more,
+    )
+
+
+def tokenize(
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[tuple[str, ...]],
+    max_length: int,
+    labels: NDArray[Any] | None = None,
+) -> TokenRows:
+    """Rows of one or two texts as token rows, cut to ``max_length`` tokens (specials included)."""
+    if not texts:
+        raise TinybertError("there are no rows to tokenize: the data is empty.")
+    pairs = len(texts[0]) == 2
+    encoded = tokenizer(
+        [row[0] for row in texts],
+        [row[1] for row in texts] if pairs else None,
+        truncation=True,
+        max_length=max_length,
+        padding=False,
+    )
+    rows = pack(encoded["input_ids"], tokenizer, labels=labels)
+    if pairs and rows.takes_types:
+        rows.type_ids = np.concatenate(
+            [np.asarray(types, dtype=np.uint8) for types in encoded["token_type_ids"]]
+        )
+    return rows
+
+
+def micro_batches(
+    lengths: NDArray[np.int64],
+    token_budget: int = DEFAULT_TOKEN_BUDGET,
+    overhead: int = MICRO_BATCH_OVERHEAD,
+) -> list[NDArray[np.int64]]:
+    """Cut one batch into micro-batches of like lengths, at the least cost.
+
+    The cost of a micro-batch is its padded size, rows x longest, plus ``overhead``; the cut that
+    costs least over the sorted rows is found by dynamic programming. No micro-batch exceeds
+    ``token_budget`` padded tokens, but a row longer than the budget stands alone.
+
+    Returns:
+        positions in ``lengths``, one array a micro-batch, longest rows first.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    ordered = lengths[order]
+    n = len(ordered)
+    best = np.zeros(n + 1)  # best[i]: least cost of rows i … n-1
+    cut = np.zeros(n, dtype=np.int64)
+    for i in range(n - 1, -1, -1):
+        most = max(1, min(n - i, int(token_budget // max(1, ordered[i]))))
+        ends = np.arange(i + 1, i + most + 1)
+        costs = (ends - i) * ordered[i] + overhead + best[ends]
+        choice = int(np.argmin(costs))
+        best[i], cut[i] = costs[choice], ends[choice]
+    pieces, i = [], 0
+    while i < n:
+        pieces.append(order[i : cut[i]])
+        i = int(cut[i])
+    return pieces
+
+
+def length_batches(
+    rows: TokenRows, token_budget: int = 4 * DEFAULT_TOKEN_BUDGET, most_rows: int = 256
+) -> Iterator[NDArray[np.int64]]:
+    """All rows once, longest first, in batches of like lengths: for evaluation and caching."""
+    order = np.argsort(-rows.lengths, kind="stable")
+    i = 0
+    while i < len(order):
+        longest = max(1, int(rows.lengths[order[i]]))
+        size = max(1, min(most_rows, token_budget // longest))
+        yield order[i : i + size]
+        i += size
+
+
+class StepSampler(Sampler[list[int]]):
+    """For every optimiser step the rows of this process, over all epochs.
+
+    All processes draw the same permutation an epoch from ``seed`` and the epoch's number; the rows
+    of a step are dealt out by length, so that processes get like work. A last batch that is
+    smaller is kept; a process that gets no row of it gets a stand-in, marked by a negative number.
+    """
+
+    def __init__(
+        self,
+        lengths: NDArray[np.int64],
+        batch_size: int,
+        steps: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.lengths, self.batch_size, self.steps = lengths, batch_size, steps
+        self.seed, self.rank, self.world_size = seed, rank, world_size
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-len(self.lengths) // self.batch_size)
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[list[int]]:
+        step, epoch = 0, 0
+        while step < self.steps:
+            order = np.random.default_rng((self.seed, epoch)).permutation(len(self.lengths))
+            for start in range(0, len(order), self.batch_size):
+                if step == self.steps:
+                    return
+                yield self._mine(order[start : start + self.batch_size])
+                step += 1
+            epoch += 1
+
+    def _mine(self, rows: NDArray[np.int64]) -> list[int]:
+        if self.world_size == 1:
+            return [int(i) for i in rows]
+        by_length = rows[np.argsort(-self.lengths[rows], kind="stable")]
+        mine = by_length[self.rank :: self.world_size]
+        return [int(i) for i in mine] if len(mine) else [-int(rows[0]) - 1]
+
+
+class _RowNumbers(Dataset[int]):
+    """Item i is i: rows are gathered a whole step at a time, by the collator."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> int:
+        return index
+
+
+class _StepCollator:
+    def __init__(self, rows: TokenRows, token_budget: int) -> None:
+        self.rows, self.token_budget = rows, token_budget
+
+    def __call__(self, numbers: list[int]) -> dict[str, Any]:
+        stand_in = len(numbers) == 1 and numbers[0] < 0
+        indices = np.asarray([-n - 1 if n < 0 else n for n in numbers])
+        lengths = self.rows.offsets[indices + 1] - self.rows.offsets[indices]
+        pieces = micro_batches(lengths, self.token_budget)
+        return {
+            "micro_batches": [self.rows.batch(indices[piece]) for piece in pieces],
+            "stand_in": stand_in,
+        }
+
+
+def step_loader(rows: TokenRows, sampler: StepSampler, token_budget: int) -> DataLoader[Any]:
+    """A loader whose every item is one optimiser step of this process: a list of micro-batches."""
+    return DataLoader(
+        _RowNumbers(len(rows)),
+        batch_sampler=sampler,
+        collate_fn=_StepCollator(rows, token_budget),
+        generator=torch.Generator().manual_seed(0),  # leaves the global random state alone
+    )

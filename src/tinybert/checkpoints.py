@@ -1,0 +1,68 @@
+"""Checkpoints that are whole or absent.
+
+A checkpoint is written under a hidden name beside its final one, flushed to disk, sealed with a
+mark that lists every file and its size, and only then renamed. A reader believes the mark, not the
+number in the name.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from tinybert.outputs import fsync_tree
+
+__all__ = ["MARK", "drop_old", "newest_whole", "publish", "seal"]
+
+MARK = "whole.json"
+STAGING = ".staging"
+
+
+def seal(directory: Path, step: int) -> None:
+    """Flush everything in ``directory`` and write its mark."""
+    files = {
+        str(path.relative_to(directory)): path.stat().st_size
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.name != MARK
+    }
+    (directory / MARK).write_text(json.dumps({"step": step, "files": files}))
+    fsync_tree(directory)
+
+
+def publish(staged: Path, final: Path) -> None:
+    """Rename a sealed checkpoint into place; an old one of the same name makes way first."""
+    if final.exists():
+        shutil.rmtree(final)
+    staged.rename(final)
+
+
+def _step(directory: Path) -> int | None:
+    """The step of a whole checkpoint, or None."""
+    try:
+        mark = json.loads((directory / MARK).read_text())
+        whole = all((directory / f).stat().st_size == size for f, size in mark["files"].items())
+        return int(mark["step"]) if whole else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def newest_whole(directory: Path) -> Path | None:
+    """The whole checkpoint of the latest step under ``directory``; None if there is none."""
+    found = [
+        (step, path)
+        for path in directory.glob("checkpoint-*")
+        if (step := _step(path)) is not None
+    ]
+    return max(found)[1] if found else None
+
+
+def drop_old(directory: Path, keep: int) -> None:
+    """Keep the newest ``keep`` whole checkpoints; remove the others and what was left half-written."""
+    ranked = sorted(
+        directory.glob("checkpoint-*"),
+        key=lambda path: -1 if (step := _step(path)) is None else step,
+        reverse=True,
+    )
+    for path in ranked[keep:]:
+        shutil.rmtree(path, ignore_errors=True)

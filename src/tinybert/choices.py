@@ -1,0 +1,129 @@
+"""What is chosen by measurement is chosen once: precision and form of attention.
+
+The choice is kept in the run and read again on resume and by every process; otherwise two halves
+of one run would not be the same computation.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from tinybert.batching import TokenRows
+from tinybert.outputs import write_json_whole
+from tinybert.taps import TapRequest, run_with_taps, use_attention
+
+__all__ = ["Choices", "choose", "fast_bfloat16"]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How this run computes."""
+
+    teacher_precision: str
+    precision: str
+    attention: str
+    reason: str
+
+
+def _median_seconds(function: Callable[[], object], repeats: int) -> float:
+    function()
+    seconds = []
+    for _ in range(repeats):
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        function()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return median(seconds)
+
+
+def fast_bfloat16(device: torch.device) -> tuple[bool, str]:
+    """Whether bfloat16 matrix products beat float32 clearly here, and why so said."""
+    if device.type == "cuda":
+        major, minor = torch.cuda.get_device_capability(device)
+        fast = major >= 8
+        return fast, f"GPU of compute capability {major}.{minor}"
+    if device.type != "cpu":
+        return False, f"{device.type}: not measured"
+    one = torch.randn(768, 768)
+    half = one.bfloat16()
+    slow, quick = _median_seconds(lambda: one @ one, 7), _median_seconds(lambda: half @ half, 7)
+    ratio = slow / quick
+    return ratio > 1.3, f"bfloat16 products run at {ratio:.1f}x float32's speed"
+
+
+def _student_seconds(
+    student: PreTrainedModel, batch: dict[str, Tensor], precision: str, attention: str
+) -> float:
+    """Median seconds of forward and backward through the student's body."""
+    use_attention(student, attention)
+    request = TapRequest(hidden=frozenset({student.config.num_hidden_layers}))
+    device = batch["input_ids"].device
+
+    def step() -> None:
+        enabled = precision != "float32"
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled):
+            taps = run_with_taps(student, batch, request)
+        next(iter(taps.hidden.values())).float().pow(2).mean().backward()
+        student.zero_grad(set_to_none=True)
+
+    return _median_seconds(step, 5)
+
+
+def choose(
+    file: Path,
+    student: PreTrainedModel,
+    rows: TokenRows,
+    *,
+    precision: str = "auto",
+    teacher_precision: str = "auto",
+    attention: str = "auto",
+    batch_size: int = 32,
+) -> Choices:
+    """Read the run's choices from ``file``, or measure on a typical batch and keep them there.
+
+    Args:
+        file: where the run keeps its choices.
+        student: measured on its own device; its weights, mode and random states stay as they are.
+        rows: what it will be trained on.
+        precision, teacher_precision, attention: ``auto``, or what the user wants.
+    """
+    if file.is_file():
+        return Choices(**json.loads(file.read_text()))
+    device = next(student.parameters()).device
+    fast, why = fast_bfloat16(device)
+    reasons = [why]
+    if teacher_precision == "auto":
+        teacher_precision = "bfloat16" if fast else "float32"
+    precisions = [precision] if precision != "auto" else ["float32", "bfloat16"][: 1 + fast]
+    forms = [attention] if attention != "auto" else ["direct", "fused"]
+    if len(precisions) * len(forms) > 1:
+        lengths = rows.lengths
+        typical = lengths.argsort()[len(lengths) // 2 :][: min(batch_size, 32)]
+        batch = {k: v.to(device) for k, v in rows.batch(typical).items()}
+        was_training = student.training
+        student.eval()  # no dropout: the random state must not move
+        seconds = {
+            (p, a): _student_seconds(student, batch, p, a) for p in precisions for a in forms
+        }
+        student.train(was_training)
+        precision, attention = min(seconds, key=lambda pair: seconds[pair])
+        shape = f"{len(typical)}x{batch['input_ids'].shape[1]}"
+        listed = ", ".join(f"{p} {a} {1000 * s:.0f} ms" for (p, a), s in seconds.items())
+        reasons.append(f"student's forward and backward on {shape} tokens: {listed}")
+    else:
+        precision, attention = precisions[0], forms[0]
+    choices = Choices(teacher_precision, precision, attention, "; ".join(reasons))
+    write_json_whole(file, asdict(choices))
+    return choices

@@ -1,0 +1,106 @@
+"""The one trained module: student + projections + objective. Batch and teacher taps in, loss out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from tinybert.objectives import Objective, Seen
+from tinybert.projections import Projections
+from tinybert.taps import Taps, run_with_taps
+
+__all__ = ["Distiller", "count_units"]
+
+
+def count_units(mask: Tensor) -> dict[str, int]:
+    """Rows, real tokens and pairs of real tokens in a mask (batch, length)."""
+    lengths = mask.sum(dim=1, dtype=torch.int64)
+    return {
+        "rows": mask.shape[0],
+        "tokens": int(lengths.sum()),
+        "pairs": int((lengths * lengths).sum()),
+    }
+
+
+class Distiller(nn.Module):
+    """Student, projections and objective as one module, so that DDP, FSDP and checkpoints see one.
+
+    The teacher is no part of it: its taps come in as inputs, already detached.
+
+    Args:
+        student: the model that is trained.
+        projections: learned maps to the teacher's width; None where the objective needs none.
+        objective: what is minimised.
+        crossover: length from which the attention loss takes its linear form (None: default).
+    """
+
+    def __init__(
+        self,
+        student: PreTrainedModel,
+        projections: Projections | None,
+        objective: Objective,
+        crossover: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.student = student
+        self.projections = projections
+        self.objective = objective
+        self.crossover = crossover
+
+    def forward(
+        self,
+        batch: Mapping[str, Tensor],
+        teacher: Taps | None = None,
+        shares: Mapping[str, float] | None = None,
+    ) -> dict[str, Any]:
+        """Loss and terms of one micro-batch.
+
+        Args:
+            batch: model inputs, and ``labels`` (batch,) where the objective reads them.
+            teacher: taps of the teacher on the same batch.
+            shares: for each unit (rows, tokens, pairs) this micro-batch's part of the whole
+                effective batch, over all micro-batches and processes; 1 if None. The sum of the
+                losses of all micro-batches is then the loss of the whole batch.
+
+        Returns:
+            ``loss``: Σ weight · term · share, float32 scalar; ``terms``: {name: term · share}.
+        """
+        taps = run_with_taps(self.student, batch, self.objective.student_taps)
+        seen = Seen(
+            student=taps,
+            teacher=teacher or Taps(),
+            mask=batch["attention_mask"],
+            projections=self.projections,
+            labels=batch.get("labels"),
+            crossover=self.crossover,
+        )
+        terms: dict[str, Tensor] = {}
+        loss: Tensor | None = None
+        # Projections and losses stay in float32 whatever precision the student runs in.
+        with torch.autocast(seen.mask.device.type, enabled=False):
+            seen.student = _float(taps)
+            for term in self.objective.terms:
+                value = term(seen).mean() * (1.0 if shares is None else shares[term.unit])
+                terms[term.name] = value
+                weighted = term.weight * value
+                loss = weighted if loss is None else loss + weighted
+        assert loss is not None
+        return {"loss": loss, "terms": terms}
+
+
+def _float(taps: Taps) -> Taps:
+    """Hidden states for the projections, which are float32 (attention is cast by its loss)."""
+
+    def cast(tensor: Tensor) -> Tensor:
+        return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+    return Taps(
+        attention=taps.attention,
+        hidden={layer: cast(state) for layer, state in taps.hidden.items()},
+        embedding=None if taps.embedding is None else cast(taps.embedding),
+        logits=taps.logits,
+    )

@@ -1,0 +1,79 @@
+"""Evaluation: a model's outputs on all rows, a task's metric, held-out losses per term."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from tinybert.batching import TokenRows, length_batches, micro_batches
+from tinybert.distiller import Distiller, count_units
+from tinybert.taps import TapRequest, Taps, run_with_taps
+from tinybert.tasks.metrics import compute
+from tinybert.teachers import Teacher
+
+__all__ = ["held_out_losses", "predict", "task_scores"]
+
+
+@torch.no_grad()
+def predict(model: PreTrainedModel, rows: TokenRows) -> NDArray[np.float32]:
+    """Logits of every row, (rows, labels) float32, in the rows' order; eval mode, no autocast."""
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    outputs: NDArray[np.float32] | None = None
+    try:
+        for indices in length_batches(rows):
+            batch = {name: tensor.to(device) for name, tensor in rows.batch(indices).items()}
+            logits = run_with_taps(model, batch, TapRequest(logits=True)).logits
+            assert logits is not None
+            if outputs is None:
+                outputs = np.zeros((len(rows), logits.shape[-1]), dtype=np.float32)
+            outputs[indices] = logits.float().cpu().numpy()
+    finally:
+        model.train(was_training)
+    assert outputs is not None
+    return outputs
+
+
+def task_scores(rows: TokenRows, metric: str) -> Callable[[Distiller], dict[str, float]]:
+    """An evaluation for the trainer: the student's score on labelled rows."""
+    assert rows.labels is not None
+    labels = rows.labels
+    return lambda distiller: compute(metric, predict(distiller.student, rows), labels)
+
+
+def held_out_losses(
+    rows: TokenRows, teacher: Teacher, token_budget: int = 4096
+) -> Callable[[Distiller], dict[str, float]]:
+    """An evaluation for the trainer: the objective and each of its terms on rows not trained on."""
+
+    def evaluate(distiller: Distiller) -> dict[str, float]:
+        device = next(distiller.parameters()).device
+        pieces = []
+        for start in range(0, len(rows), 256):
+            block = np.arange(start, min(start + 256, len(rows)))
+            lengths = rows.lengths[block]
+            pieces += [block[p] for p in micro_batches(lengths, token_budget)]
+        lengths = rows.lengths.astype(np.float64)
+        whole = {"rows": len(rows), "tokens": lengths.sum(), "pairs": (lengths**2).sum()}
+        request = distiller.objective.teacher_taps
+        sums: dict[str, float] = {}
+        for piece in pieces:
+            batch = {name: tensor.to(device) for name, tensor in rows.batch(piece).items()}
+            kept = batch.pop("teacher_logits", None)
+            taps = teacher.taps(batch, request) if request else Taps()
+            if kept is not None:
+                taps.logits = kept
+            counts = count_units(batch["attention_mask"])
+            output = distiller(batch, taps, {u: counts[u] / whole[u] for u in counts})
+            sums["loss"] = sums.get("loss", 0.0) + float(output["loss"])
+            for name, value in output["terms"].items():
+                kind = name.split(".")[0]
+                sums[kind] = sums.get(kind, 0.0) + float(value)
+        return sums
+
+    return evaluate

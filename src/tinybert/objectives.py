@@ -1,0 +1,314 @@
+"""Objectives: what a stage minimises, a weighted sum of named terms.
+
+TinyBERT's total (section 3.1, equation 11) is Σ λ_m · L_layer(S_m, T_g(m)) over the embedding layer
+(m = 0), the Transformer layers (attention and hidden loss) and the prediction layer. Each summand
+is one :class:`Term`: it says which taps of student and teacher it reads, what its mean is taken
+over, and how it is computed from the losses in :mod:`tinybert.losses`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor
+
+from tinybert.errors import TinybertError
+from tinybert.losses import (
+    Ratio,
+    attention_loss,
+    embedding_loss,
+    hidden_loss,
+    label_loss,
+    regression_loss,
+    soft_cross_entropy,
+)
+from tinybert.projections import Projections
+from tinybert.taps import TapRequest, Taps
+
+__all__ = [
+    "AttentionTerm",
+    "EmbeddingTerm",
+    "HiddenTerm",
+    "LabelTerm",
+    "Objective",
+    "PredictionTerm",
+    "Seen",
+    "Term",
+    "intermediate_objective",
+    "label_objective",
+    "prediction_objective",
+]
+
+Unit = Literal["rows", "tokens", "pairs"]
+"""What a term's mean is taken over: rows, real tokens, or pairs of real tokens of one row."""
+
+Weight = float | Sequence[float] | Mapping[int, float]
+"""One weight for all student layers, a list (one a layer), or {student layer: weight}."""
+
+
+@dataclass
+class Seen:
+    """All that a term may look at: one micro-batch of taps, the mask and the labels."""
+
+    student: Taps
+    teacher: Taps
+    mask: Tensor  # (batch, length), 1 = real token
+    projections: Projections | None
+    labels: Tensor | None = None
+    crossover: int | None = None  # length from which attention loss takes the linear form
+
+
+@dataclass(frozen=True)
+class Term:
+    """One summand of an objective; subclasses say what it reads and how it is computed."""
+
+    weight: float
+    unit: ClassVar[Unit] = "rows"
+
+    @property
+    def name(self) -> str:
+        """Name in the log, ``kind`` or ``kind.student_layer``."""
+        raise NotImplementedError
+
+    @property
+    def kind(self) -> str:
+        return self.name.split(".")[0]
+
+    def student_taps(self) -> TapRequest:
+        return TapRequest()
+
+    def teacher_taps(self) -> TapRequest:
+        return TapRequest()
+
+    def __call__(self, seen: Seen) -> Ratio:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class EmbeddingTerm(Term):
+    """MSE(E_S W_e, E_T): embedding outputs (TinyBERT, equation 9)."""
+
+    unit: ClassVar[Unit] = "tokens"
+
+    @property
+    def name(self) -> str:
+        return "embedding"
+
+    def student_taps(self) -> TapRequest:
+        return TapRequest(embedding=True)
+
+    teacher_taps = student_taps
+
+    def __call__(self, seen: Seen) -> Ratio:
+        assert seen.student.embedding is not None and seen.teacher.embedding is not None
+        assert seen.projections is not None
+        projected = seen.projections.project(0, seen.student.embedding)
+        return embedding_loss(projected, seen.teacher.embedding, seen.mask)
+
+
+@dataclass(frozen=True)
+class HiddenTerm(Term):
+    """MSE(H_S W_h, H_T) of student layer ``m`` and teacher layer ``n`` (TinyBERT, equation 8)."""
+
+    m: int = 1
+    n: int = 1
+    unit: ClassVar[Unit] = "tokens"
+
+    @property
+    def name(self) -> str:
+        return f"hidden.{self.m}"
+
+    def student_taps(self) -> TapRequest:
+        return TapRequest(hidden=frozenset({self.m}))
+
+    def teacher_taps(self) -> TapRequest:
+        return TapRequest(hidden=frozenset({self.n}))
+
+    def __call__(self, seen: Seen) -> Ratio:
+        assert seen.projections is not None
+        projected = seen.projections.project(self.m, seen.student.hidden[self.m])
+        return hidden_loss(projected, seen.teacher.hidden[self.n], seen.mask)
+
+
+@dataclass(frozen=True)
+class AttentionTerm(Term):
+    """MSE of attention scores before softmax, student layer ``m``, teacher ``n`` (equation 7)."""
+
+    m: int = 1
+    n: int = 1
+    unit: ClassVar[Unit] = "pairs"
+
+    @property
+    def name(self) -> str:
+        return f"attention.{self.m}"
+
+    def student_taps(self) -> TapRequest:
+        return TapRequest(attention=frozenset({self.m}))
+
+    def teacher_taps(self) -> TapRequest:
+        return TapRequest(attention=frozenset({self.n}))
+
+    def __call__(self, seen: Seen) -> Ratio:
+        student, teacher = seen.student.attention[self.m], seen.teacher.attention[self.n]
+        chosen = {} if seen.crossover is None else {"crossover": seen.crossover}
+        return attention_loss(
+            student.query,
+            student.key,
+            student.scaling,
+            teacher.query,
+            teacher.key,
+            teacher.scaling,
+            seen.mask,
+            **chosen,
+        )
+
+
+@dataclass(frozen=True)
+class PredictionTerm(Term):
+    """Soft cross-entropy with temperature (equation 10); MSE to the teacher's output if regression."""
+
+    temperature: float = 1.0
+    regression: bool = False
+
+    @property
+    def name(self) -> str:
+        return "prediction"
+
+    def student_taps(self) -> TapRequest:
+        return TapRequest(logits=True)
+
+    teacher_taps = student_taps
+
+    def __call__(self, seen: Seen) -> Ratio:
+        student, teacher = seen.student.logits, seen.teacher.logits
+        assert student is not None and teacher is not None
+        if self.regression:
+            return regression_loss(student, teacher)
+        return soft_cross_entropy(student, teacher, self.temperature)
+
+
+@dataclass(frozen=True)
+class LabelTerm(Term):
+    """Cross-entropy (or MSE if regression) against the labels: plain fine-tuning."""
+
+    regression: bool = False
+
+    @property
+    def name(self) -> str:
+        return "labels"
+
+    def student_taps(self) -> TapRequest:
+        return TapRequest(logits=True)
+
+    def __call__(self, seen: Seen) -> Ratio:
+        assert seen.student.logits is not None
+        if seen.labels is None:
+            raise TinybertError("training on labels needs labels, and these rows have none.")
+        return label_loss(seen.student.logits, seen.labels, self.regression)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A weighted sum of terms; terms of weight 0 are left out and cost nothing."""
+
+    terms: tuple[Term, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "terms", tuple(t for t in self.terms if t.weight != 0))
+        if not self.terms:
+            raise TinybertError("every term has weight 0: give at least one term a weight.")
+        names = [term.name for term in self.terms]
+        if len(set(names)) != len(names):
+            raise ValueError(f"terms named twice: {names}")
+
+    def __add__(self, other: Objective) -> Objective:
+        return Objective(self.terms + other.terms)
+
+    @property
+    def student_taps(self) -> TapRequest:
+        request = TapRequest()
+        for term in self.terms:
+            request |= term.student_taps()
+        return request
+
+    @property
+    def teacher_taps(self) -> TapRequest:
+        request = TapRequest()
+        for term in self.terms:
+            request |= term.teacher_taps()
+        return request
+
+    @property
+    def needs_teacher(self) -> bool:
+        return bool(self.teacher_taps)
+
+    @property
+    def needs_labels(self) -> bool:
+        return any(isinstance(term, LabelTerm) for term in self.terms)
+
+    @property
+    def needs_projections(self) -> bool:
+        return any(isinstance(term, (HiddenTerm, EmbeddingTerm)) for term in self.terms)
+
+    def described(self) -> list[dict[str, Any]]:
+        """Terms as plain data, for the run's record."""
+        return [{"term": term.name, **asdict(term)} for term in self.terms]
+
+
+def _per_layer(weight: Weight, layers: int, name: str) -> list[float]:
+    if isinstance(weight, (int, float)):
+        return [float(weight)] * layers
+    if isinstance(weight, Mapping):
+        if outside := [m for m in weight if not 1 <= int(m) <= layers]:
+            raise TinybertError(
+                f"{name} weights name student layers {outside}, but the student has 1 … {layers}."
+            )
+        return [float(weight.get(m, 0.0)) for m in range(1, layers + 1)]
+    if len(weight) != layers:
+        raise TinybertError(
+            f"{name} has {len(weight)} weights for a student of {layers} layers: give one number "
+            "for all or one a layer."
+        )
+    return [float(w) for w in weight]
+
+
+def intermediate_objective(
+    mapping: Sequence[int],
+    *,
+    attention: Weight = 1.0,
+    hidden: Weight = 1.0,
+    embedding: float = 1.0,
+) -> Objective:
+    """Embedding, attention and hidden terms under the layer mapping g (general and task stages).
+
+    Args:
+        mapping: g(1) … g(M), teacher layers counted from 1.
+        attention, hidden: λ for all layers, one a layer, or {student layer: λ}. The paper's is 1.
+        embedding: λ_0 of the embedding term.
+    """
+    layers = len(mapping)
+    terms: list[Term] = [EmbeddingTerm(embedding)]
+    weights = zip(
+        mapping,
+        _per_layer(attention, layers, "attention"),
+        _per_layer(hidden, layers, "hidden"),
+        strict=True,
+    )
+    for m, (n, attention_weight, hidden_weight) in enumerate(weights, 1):
+        terms.append(AttentionTerm(attention_weight, m, n))
+        terms.append(HiddenTerm(hidden_weight, m, n))
+    return Objective(tuple(terms))
+
+
+def prediction_objective(
+    temperature: float = 1.0, regression: bool = False, weight: float = 1.0
+) -> Objective:
+    """The teacher's outputs as targets (prediction-layer distillation)."""
+    return Objective((PredictionTerm(weight, temperature, regression),))
+
+
+def label_objective(regression: bool = False, weight: float = 1.0) -> Objective:
+    """The labels as targets: plain fine-tuning, a stage without a teacher."""
+    return Objective((LabelTerm(weight, regression),))

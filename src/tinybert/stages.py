@@ -1,0 +1,333 @@
+"""A run is a list of stages; a stage takes a student directory and leaves a student directory.
+
+Everything unfinished lives in ``OUTPUT.run`` beside the output: settings, choices, kept logits,
+one directory a finished stage, and the checkpoints of the stage that is under way. The output
+itself appears whole, at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+
+from tinybert.batching import TokenRows
+from tinybert.choices import Choices, choose
+from tinybert.distiller import Distiller
+from tinybert.errors import TinybertError
+from tinybert.objectives import Objective
+from tinybert.outputs import check_output, whole_directory, write_json_whole
+from tinybert.progress import Reporter
+from tinybert.projections import Projections
+from tinybert.taps import use_attention
+from tinybert.teachers import Teacher, load_encoder, load_tokenizer
+from tinybert.training import DistillationTrainer, Schedule
+
+__all__ = ["Run", "Stage", "StageResult", "save_student"]
+
+STAGE_FILE = "stage.json"
+
+
+@dataclass
+class Stage:
+    """A teacher, data, an objective and a schedule.
+
+    Attributes:
+        name: unique within the run.
+        objective, schedule, rows: what is minimised, how long, on what.
+        labels: label names of the task head the student carries; None for the bare encoder.
+        regression: one output instead of labels.
+        teacher: None for plain fine-tuning, or where ``rows`` keep the teacher's logits.
+        evaluation, metric, greater_is_better: how the best weights are chosen (None: the last).
+        dropout: the student's while it trains; None leaves its config alone.
+    """
+
+    name: str
+    objective: Objective
+    schedule: Schedule
+    rows: TokenRows
+    labels: Sequence[str] | None = None
+    regression: bool = False
+    teacher: Teacher | None = None
+    evaluation: Callable[[Distiller], dict[str, float]] | None = None
+    metric: str | None = None
+    greater_is_better: bool = True
+    dropout: float | None = None
+
+
+@dataclass
+class StageResult:
+    """What a stage left: the student's directory and its record."""
+
+    directory: Path
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+def save_student(
+    directory: Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    projections: Projections | None,
+    record: Mapping[str, Any] | None = None,
+) -> None:
+    """A student directory: Hugging Face's own files, the projections, and the stage's record."""
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    if projections is not None:
+        projections.save(directory)
+    if record is not None:
+        write_json_whole(directory / STAGE_FILE, dict(record))
+
+
+class Run:
+    """One output directory in the making: its work directory, choices and finished stages.
+
+    Args:
+        output: final directory; must not exist unless ``overwrite``.
+        settings: what the user asked for, as plain data; a resumed run must ask for the same.
+        reporter: where progress is told.
+        resume, overwrite: what to do with an unfinished run found beside ``output``.
+
+    Raises:
+        TinybertError: the output exists, an unfinished run exists and neither flag is given, or it
+            was begun with other settings.
+    """
+
+    def __init__(
+        self,
+        output: Path,
+        settings: Mapping[str, Any],
+        reporter: Reporter,
+        *,
+        seed: int = 42,
+        resume: bool = False,
+        overwrite: bool = False,
+        precision: str = "auto",
+        teacher_precision: str = "auto",
+        attention: str = "auto",
+        tensorboard: bool = False,
+        callbacks: Sequence[TrainerCallback] = (),
+    ) -> None:
+        self.state = PartialState(cpu=not torch.cuda.is_available())
+        self.output, self.reporter, self.seed = Path(output), reporter, seed
+        self.work = self.output.with_name(self.output.name + ".run")
+        self.overwrite, self.tensorboard = overwrite, tensorboard
+        self.wanted = (precision, teacher_precision, attention)
+        self.callbacks = list(callbacks)
+        self.device = self.state.device
+        check_output(self.output, overwrite)
+        plain = json.loads(json.dumps(dict(settings), default=str, sort_keys=True))
+        if self.state.is_main_process:
+            self._open(plain, resume)
+        self.state.wait_for_everyone()
+        self.finished: list[dict[str, Any]] = []
+
+    def _open(self, settings: dict[str, Any], resume: bool) -> None:
+        file = self.work / "settings.json"
+        if self.work.exists() and self.overwrite and not resume:
+            shutil.rmtree(self.work)
+        if self.work.exists() and any(self.work.iterdir()):
+            if not resume:
+                raise TinybertError(
+                    f"an unfinished run is in {self.work}: go on with --resume, or start again "
+                    "with --overwrite."
+                )
+            begun = json.loads(file.read_text()) if file.is_file() else settings
+            names = begun.keys() | settings.keys()
+            changed = sorted(n for n in names if begun.get(n) != settings.get(n))
+            if changed:
+                raise TinybertError(
+                    f"the run in {self.work} was begun with other settings "
+                    f"({', '.join(changed)}): resume it with the same, or start again with "
+                    "--overwrite."
+                )
+        self.work.mkdir(parents=True, exist_ok=True)
+        write_json_whole(file, settings)
+
+    @property
+    def is_main(self) -> bool:
+        return bool(self.state.is_main_process)
+
+    def choices(self, student: PreTrainedModel, rows: TokenRows, batch_size: int) -> Choices:
+        """Precision and attention of this run: measured by the main process, once."""
+        file = self.work / "choices.json"
+        precision, teacher_precision, attention = self.wanted
+
+        def decide() -> Choices:
+            return choose(
+                file,
+                student,
+                rows,
+                precision=precision,
+                teacher_precision=teacher_precision,
+                attention=attention,
+                batch_size=batch_size,
+            )
+
+        fresh = not file.is_file()
+        if self.is_main:
+            chosen = decide()
+            if fresh:
+                self.reporter.say(
+                    f"computing in {chosen.precision} with {chosen.attention} attention, the "
+                    f"teacher in {chosen.teacher_precision} ({chosen.reason})"
+                )
+        self.state.wait_for_everyone()
+        return decide()
+
+    def stage_directory(self, name: str) -> Path:
+        return self.work / name
+
+    def made(self, name: str, make: Callable[[Path], None]) -> Path:
+        """A directory of this run that ``make`` fills, once, whole or absent."""
+        directory = self.stage_directory(name)
+        if self.is_main and not directory.exists():
+            with whole_directory(directory) as temporary:
+                make(temporary)
+        self.state.wait_for_everyone()
+        return directory
+
+    def run(self, stage: Stage, student: Path) -> StageResult:
+        """Run one stage from the directory ``student``, or return what it left earlier."""
+        directory = self.stage_directory(stage.name)
+        if (directory / STAGE_FILE).is_file():
+            record = json.loads((directory / STAGE_FILE).read_text())
+            self.finished.append(record)
+            self.reporter.say(f"{stage.name}: already finished")
+            return StageResult(directory, record)
+        begun = time.perf_counter()
+        trainer, tokenizer, projections = self._trainer(stage, student)
+        with self.reporter.track(trainer.total_steps, stage.name) as progress:
+            trainer.add_callback(_Progress(progress, trainer.total_steps))
+            trainer.resume()
+        trainer.use_best()
+        record = {
+            "name": stage.name,
+            "seconds": round(time.perf_counter() - begun, 2),
+            "steps": trainer.total_steps,
+            "rows": len(stage.rows),
+            "schedule": asdict(stage.schedule),
+            "objective": stage.objective.described(),
+            "best": {"metric": stage.metric, "value": trainer.state.best_metric},
+            "log": trainer.state.log_history,
+        }
+        if self.is_main:
+            with whole_directory(directory) as temporary:
+                model = trainer.accelerator.unwrap_model(trainer.model).student
+                save_student(temporary, model, tokenizer, projections, record)
+            shutil.rmtree(trainer.directory, ignore_errors=True)
+        self.state.wait_for_everyone()
+        self.finished.append(record)
+        return StageResult(directory, record)
+
+    def run_all(self, stages: Sequence[Stage], student: Path) -> StageResult:
+        """Run stages one after the other, each from what the one before it left."""
+        result = StageResult(student)
+        for stage in stages:
+            result = self.run(stage, result.directory)
+        return result
+
+    def _trainer(
+        self, stage: Stage, student: Path
+    ) -> tuple[DistillationTrainer, PreTrainedTokenizerBase, Projections | None]:
+        # A head or projections that are new get the same start in every process and on resume.
+        set_seed(self.seed)
+        tokenizer = load_tokenizer(student)
+        model = load_encoder(student, labels=stage.labels, regression=stage.regression)
+        model.to(self.device)  # type: ignore[arg-type]
+        choices = self.choices(model, stage.rows, stage.schedule.batch_size)
+        projections = None
+        if stage.objective.needs_projections:
+            projections = Projections.load(student)
+        elif (student / "projections.safetensors").is_file():
+            projections = Projections.load(student)  # carried along untouched
+        if stage.dropout is not None:
+            set_dropout(model, stage.dropout)
+        use_attention(model, choices.attention)
+        distiller = Distiller(
+            model, projections if stage.objective.needs_projections else None, stage.objective
+        )
+        callbacks = list(self.callbacks)
+        if self.tensorboard and self.is_main:
+            callbacks.append(_tensorboard(self.work / "tensorboard" / stage.name))
+        trainer = DistillationTrainer(
+            distiller,
+            stage.rows,
+            stage.schedule,
+            self.work / f"{stage.name}.unfinished",
+            teacher=stage.teacher,
+            evaluation=stage.evaluation,
+            metric=stage.metric,
+            greater_is_better=stage.greater_is_better,
+            seed=self.seed,
+            precision=choices.precision,
+            callbacks=callbacks,
+        )
+        return trainer, tokenizer, projections
+
+    def finish(self, result: StageResult, files: Mapping[str, Any]) -> Path:
+        """Publish the last student as the output directory, with JSON ``files`` beside it."""
+        if self.is_main:
+            with whole_directory(self.output, overwrite=self.overwrite) as temporary:
+                shutil.copytree(result.directory, temporary, dirs_exist_ok=True)
+                (temporary / STAGE_FILE).unlink(missing_ok=True)
+                if (self.work / "tensorboard").is_dir():
+                    shutil.copytree(self.work / "tensorboard", temporary / "tensorboard")
+                for name, content in files.items():
+                    write_json_whole(temporary / name, content)
+            shutil.rmtree(self.work, ignore_errors=True)
+        self.state.wait_for_everyone()
+        return self.output
+
+
+def set_dropout(model: PreTrainedModel, p: float) -> None:
+    """Set every dropout of ``model`` to ``p``, in modules and config."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = p
+    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
+        if hasattr(model.config, name):
+            setattr(model.config, name, p)
+
+
+class _Progress(TrainerCallback):
+    """Moves the reporter's bar with the trainer's steps, resumed ones included."""
+
+    def __init__(self, progress: Any, total: int) -> None:
+        self.progress, self.seen, self.note = progress, 0, ""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.seen = state.global_step
+        self.progress.start_from(self.seen)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.progress.advance(state.global_step - self.seen, note=self.note)
+        self.seen = state.global_step
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any
+    ) -> None:
+        if logs and "loss" in logs:
+            self.note = f"loss {logs['loss']:.4g}"
+
+
+def _tensorboard(directory: Path) -> TrainerCallback:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise TinybertError(
+            "--tensorboard needs the package tensorboard: pip install 'tinybert[tensorboard]'."
+        ) from error
+    from transformers.integrations import TensorBoardCallback
+
+    callback: TrainerCallback = TensorBoardCallback(SummaryWriter(log_dir=str(directory)))
+    return callback

@@ -1,0 +1,224 @@
+"""Taps: what a Transformer shows while it runs. The only file that knows how transformers runs attention.
+
+A tap records, for chosen layers, the queries and keys that enter attention (and so the scores
+A = scaling · QKᵀ before softmax, without ever building them), the hidden states, the embedding
+output and the logits. The attention functions below are registered with transformers'
+``AttentionInterface`` together with their twins in ``AttentionMaskInterface``; without the twin a
+model would silently attend to padding.
+
+Layers are counted by calls of the attention function, not by ``layer_idx``: some encoders do not
+set it and ALBERT calls one module N times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from tinybert.errors import TinybertError
+
+__all__ = ["AttentionTap", "TapRequest", "Taps", "run_with_taps", "use_attention"]
+
+MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+class AttentionTap(NamedTuple):
+    """What one layer's attention saw. Scores before softmax are ``scaling * query @ key.mT``."""
+
+    query: Tensor  # (batch, heads, length, head size)
+    key: Tensor  # (batch, heads, length, head size)
+    scaling: float
+
+
+@dataclass(frozen=True)
+class TapRequest:
+    """Which taps to keep; layers are counted from 1, as in the paper's g(m)."""
+
+    attention: frozenset[int] = frozenset()
+    hidden: frozenset[int] = frozenset()
+    embedding: bool = False
+    logits: bool = False
+
+    def __or__(self, other: TapRequest) -> TapRequest:
+        return TapRequest(
+            self.attention | other.attention,
+            self.hidden | other.hidden,
+            self.embedding or other.embedding,
+            self.logits or other.logits,
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.attention or self.hidden or self.embedding or self.logits)
+
+    @property
+    def states(self) -> bool:
+        """Whether anything but the logits is asked for."""
+        return bool(self.attention or self.hidden or self.embedding)
+
+    @property
+    def depth(self) -> int:
+        """The deepest layer that is asked for (0: embeddings only)."""
+        return max([0, *self.attention, *self.hidden])
+
+
+@dataclass
+class Taps:
+    """What was recorded in one forward pass (see :class:`TapRequest`)."""
+
+    attention: dict[int, AttentionTap] = field(default_factory=dict)
+    hidden: dict[int, Tensor] = field(default_factory=dict)  # (batch, length, width)
+    embedding: Tensor | None = None  # (batch, length, width), after its LayerNorm
+    logits: Tensor | None = None  # (batch, labels)
+
+
+class _Collector:
+    """Counts attention calls of one forward pass and keeps those that were asked for."""
+
+    def __init__(self, layers: frozenset[int]) -> None:
+        self.layers = layers
+        self.calls = 0
+        self.taken: dict[int, AttentionTap] = {}
+
+    def see(self, query: Tensor, key: Tensor, scaling: float | None) -> None:
+        self.calls += 1
+        if self.calls in self.layers:
+            scale = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
+            self.taken[self.calls] = AttentionTap(query, key, scale)
+
+
+_collector: ContextVar[_Collector | None] = ContextVar("tinybert_collector", default=None)
+
+
+def _direct_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Attention written out. On CPUs its backward beats fused attention at small head sizes."""
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    scores = torch.matmul(query * scale, key.transpose(-1, -2))
+    if attention_mask is not None:
+        if attention_mask.dtype == torch.bool:
+            scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)
+        else:
+            scores = scores + attention_mask
+    probabilities = torch.softmax(scores, dim=-1)
+    if dropout:
+        probabilities = nn.functional.dropout(probabilities, p=dropout, training=module.training)
+    context = torch.matmul(probabilities.to(value.dtype), value)
+    return context.transpose(1, 2).contiguous(), None
+
+
+def _tapped(real: Callable[..., tuple[Tensor, Tensor | None]]) -> Callable[..., Any]:
+    def attention(
+        module: nn.Module,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Tensor | None,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor | None]:
+        collector = _collector.get()
+        if collector is not None:
+            collector.see(query, key, kwargs.get("scaling"))
+        return real(module, query, key, value, attention_mask, **kwargs)
+
+    return attention
+
+
+ATTENTION_FORMS: Mapping[str, str] = {"fused": "tinybert_fused", "direct": "tinybert_direct"}
+
+AttentionInterface.register(ATTENTION_FORMS["fused"], _tapped(sdpa_attention_forward))
+AttentionInterface.register(ATTENTION_FORMS["direct"], _tapped(_direct_attention))
+for _name in ATTENTION_FORMS.values():
+    AttentionMaskInterface.register(_name, sdpa_mask)
+
+
+def use_attention(model: PreTrainedModel, form: str = "fused") -> None:
+    """Let ``model`` run attention in a form that can be tapped.
+
+    Args:
+        model: any encoder whose attention goes through transformers' ``AttentionInterface``.
+        form: ``"fused"`` (scaled_dot_product_attention) or ``"direct"`` (written out).
+
+    Raises:
+        TinybertError: the architecture does not use the interface, so that its scores are hidden.
+    """
+    wanted = ATTENTION_FORMS[form]
+    model.set_attn_implementation(wanted)
+    if model.config._attn_implementation != wanted:
+        raise TinybertError(
+            f"{type(model).__name__} does not run its attention through transformers' "
+            "AttentionInterface, so its attention scores cannot be read: use prediction "
+            "distillation alone, or another encoder."
+        )
+
+
+@contextmanager
+def _collecting(layers: frozenset[int]) -> Iterator[_Collector]:
+    collector = _Collector(layers)
+    token = _collector.set(collector)
+    try:
+        yield collector
+    finally:
+        _collector.reset(token)
+
+
+def run_with_taps(
+    model: PreTrainedModel, batch: Mapping[str, Tensor], request: TapRequest
+) -> Taps:
+    """Run ``model`` on ``batch`` once and return what ``request`` asks for.
+
+    The head is run only when logits are wanted. Gradients flow through the taps where autograd is
+    on. Never uses ``output_attentions``: that gives probabilities and turns fused attention off.
+
+    Args:
+        model: an encoder prepared by :func:`use_attention` (needed for attention taps only).
+        batch: ``input_ids`` and ``attention_mask`` of shape (batch, length), ``token_type_ids``
+            where the model has them; other entries are ignored.
+        request: what to keep.
+
+    Raises:
+        TinybertError: attention was asked for and the model does not show it.
+    """
+    inputs = {name: batch[name] for name in MODEL_INPUTS if name in batch}
+    runner: nn.Module = model if request.logits else model.base_model
+    want_hidden = bool(request.hidden) or request.embedding
+    with _collecting(request.attention) as collector:
+        output = runner(**inputs, output_hidden_states=want_hidden, return_dict=True)
+    if missing := request.attention - collector.taken.keys():
+        raise TinybertError(
+            f"no attention scores were seen in layers {sorted(missing)} of "
+            f"{type(model).__name__} ({collector.calls} attention calls): its attention cannot be "
+            "read; weight the attention term 0 or use another encoder."
+        )
+    if torch.is_grad_enabled() and model.training:
+        for tap in collector.taken.values():
+            if not tap.query.requires_grad and any(p.requires_grad for p in model.parameters()):
+                raise TinybertError(
+                    "the attention taps carry no gradient: gradient checkpointing with "
+                    "use_reentrant=True hides them; use use_reentrant=False."
+                )
+            break
+    taps = Taps(attention=collector.taken)
+    if want_hidden:
+        states = output.hidden_states
+        taps.embedding = states[0] if request.embedding else None
+        taps.hidden = {layer: states[layer] for layer in request.hidden}
+    if request.logits:
+        taps.logits = output.logits
+    return taps

@@ -1,0 +1,277 @@
+"""Teachers: load, check, freeze; always in eval mode, never trained, never in a checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from tinybert.batching import TokenRows, length_batches
+from tinybert.errors import TinybertError
+from tinybert.outputs import whole_file
+from tinybert.progress import Reporter
+from tinybert.taps import TapRequest, Taps, run_with_taps, use_attention
+
+__all__ = [
+    "Teacher",
+    "aligned_labels",
+    "cached_logits",
+    "check_fits",
+    "load_encoder",
+    "load_tokenizer",
+]
+
+
+def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model directory or Hub model, or one sentence on what is wrong."""
+    _check_directory(path)
+    try:
+        return AutoTokenizer.from_pretrained(str(path))  # type: ignore[no-any-return]
+    except Exception as error:
+        raise TinybertError(
+            f"{path} has no tokenizer that can be loaded ({_first_line(error)}): "
+            "save it beside the model with tokenizer.save_pretrained()."
+        ) from error
+
+
+def load_encoder(
+    path: str | Path, *, labels: Sequence[str] | None = None, regression: bool = False
+) -> PreTrainedModel:
+    """A model in float32: the bare encoder, or with a classification head.
+
+    Only safetensors, or ``.bin`` files read with ``weights_only=True`` (transformers' own rule),
+    and no code from the model's repository.
+
+    Args:
+        path: directory or Hub name.
+        labels: label names; gives a sequence-classification model with that head (newly made
+            where the model has none). Empty with ``regression``.
+        regression: one output, mean squared error.
+
+    Raises:
+        TinybertError: no such model, or it cannot be loaded.
+    """
+    _check_directory(path)
+    options: dict[str, Any] = {"dtype": torch.float32}
+    try:
+        if labels is None and not regression:
+            return AutoModel.from_pretrained(str(path), **options)  # type: ignore[no-any-return]
+        names = list(labels or []) or ["score"]
+        options |= {
+            "num_labels": len(names),
+            "id2label": dict(enumerate(names)),
+            "label2id": {name: i for i, name in enumerate(names)},
+            "problem_type": "regression" if regression else "single_label_classification",
+        }
+        return AutoModelForSequenceClassification.from_pretrained(  # type: ignore[no-any-return]
+            str(path), **options
+        )
+    except Exception as error:
+        raise TinybertError(
+            f"{path} cannot be loaded as a model ({_first_line(error)}): give a directory written "
+            "by save_pretrained(), or the name of a Hub model that is in the local cache."
+        ) from error
+
+
+def _check_directory(path: str | Path) -> None:
+    """A path that looks local must be a model directory: otherwise transformers asks the Hub."""
+    where = Path(path)
+    if where.is_file():
+        raise TinybertError(f"{path} is a file: give the model's directory.")
+    if where.is_dir():
+        if not (where / "config.json").is_file():
+            raise TinybertError(f"{path} is no model directory: it has no config.json.")
+    elif where.is_absolute() or str(path).startswith(".") or str(path).count("/") > 1:
+        raise TinybertError(f"there is no model directory {path}.")
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:200]
+
+
+def has_head(path: str | Path) -> bool:
+    """Whether the model's config names a sequence-classification architecture."""
+    _check_directory(path)
+    try:
+        config = AutoConfig.from_pretrained(str(path))
+    except Exception as error:
+        raise TinybertError(
+            f"{path} has no config that can be read ({_first_line(error)})."
+        ) from error
+    return any("SequenceClassification" in name for name in config.architectures or [])
+
+
+class Teacher:
+    """A frozen model that shows its taps.
+
+    Held by the trainer and never part of the trained module: it is always in eval mode, runs
+    under ``no_grad`` (tensors made under ``inference_mode`` could not enter a loss), and no
+    wrapper, optimiser or checkpoint ever sees it.
+
+    Args:
+        model: the teacher; parameters are frozen and cast to ``dtype``.
+        tokenizer: its tokenizer.
+        dtype: bfloat16 where the machine is fast at it.
+        attention: form of attention, see :func:`tinybert.taps.use_attention`.
+        device: where it runs.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        *,
+        dtype: torch.dtype = torch.float32,
+        attention: str = "fused",
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.model = model.to(device=torch.device(device), dtype=dtype)  # type: ignore[arg-type]
+        self.model.requires_grad_(False)
+        self.model.eval()
+        self.tokenizer = tokenizer
+        self._order: list[int] | None = None
+        if model._can_set_attn_implementation():
+            use_attention(self.model, attention)
+
+    @property
+    def config(self) -> Any:
+        return self.model.config
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Label names in the order of the outputs."""
+        return tuple(self.config.id2label[i] for i in range(self.config.num_labels))
+
+    @torch.no_grad()
+    def taps(self, batch: Mapping[str, Tensor], request: TapRequest) -> Taps:
+        """Taps of one batch, in the teacher's own precision, without gradients."""
+        if self.model.training:  # someone called train() on it: never let dropout into targets
+            self.model.eval()
+        taps = run_with_taps(self.model, batch, request)
+        if taps.logits is not None and self._order is not None:
+            taps.logits = taps.logits[:, self._order]
+        return taps
+
+    def speak_labels(self, names: Sequence[str]) -> None:
+        """Give logits in the order of the data's label names, whatever the teacher's own order is."""
+        order = aligned_labels(self, names)
+        self._order = None if order == list(range(len(order))) else order
+
+    def only_as_deep_as(self, depth: int) -> None:
+        """Drop the layers above ``depth``: for stages that read states of lower layers alone."""
+        layers = self.config.num_hidden_layers
+        if depth >= layers:
+            return
+        for module in self.model.base_model.modules():
+            for name, child in module.named_children():
+                if isinstance(child, nn.ModuleList) and len(child) == layers:
+                    setattr(module, name, child[:depth])
+                    return
+
+    def fingerprint(self) -> str:
+        """A hash of config and weights, to know whether kept outputs are this teacher's."""
+        digest = hashlib.sha256(self.config.to_json_string(use_diff=False).encode())
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+            digest.update(raw.numpy().data)
+        digest.update(repr(self._order).encode())
+        return digest.hexdigest()[:16]
+
+
+def cached_logits(
+    teacher: Teacher,
+    rows: TokenRows,
+    path: Path | None,
+    reporter: Reporter | None = None,
+    what: str = "teacher's outputs",
+) -> NDArray[np.float32]:
+    """The teacher's logits for every row, (rows, labels) float32, computed once.
+
+    A stage that reads logits alone needs no teacher in its loop: the rows are run once, in batches
+    of like lengths, and kept at ``path`` (whole or absent), keyed by teacher and rows.
+    """
+    key = hashlib.sha256(teacher.fingerprint().encode())
+    key.update(np.ascontiguousarray(rows.ids).tobytes())
+    key.update(np.ascontiguousarray(rows.offsets).tobytes())
+    name = key.hexdigest()[:16]
+    file = None if path is None else path / f"logits-{name}.npy"
+    if file is not None and file.is_file():
+        kept: NDArray[np.float32] = np.load(file)
+        return kept
+    device = next(teacher.model.parameters()).device
+    logits: NDArray[np.float32] | None = None
+    reporter = reporter or Reporter(quiet=True)
+    with reporter.track(len(rows), what) as progress:
+        for indices in length_batches(rows):
+            batch = {k: v.to(device) for k, v in rows.batch(indices).items()}
+            output = teacher.taps(batch, TapRequest(logits=True)).logits
+            assert output is not None
+            if logits is None:
+                logits = np.zeros((len(rows), output.shape[-1]), dtype=np.float32)
+            logits[indices] = output.float().cpu().numpy()
+            progress.advance(len(indices))
+    assert logits is not None
+    if file is not None:
+        with whole_file(file) as temporary, temporary.open("wb") as stream:
+            np.save(stream, logits)
+    return logits
+
+
+def aligned_labels(teacher: Teacher, names: Sequence[str]) -> list[int]:
+    """For each label name of the data its place among the teacher's outputs.
+
+    Raises:
+        TinybertError: the teacher's labels are not the data's.
+    """
+    own = {label.casefold(): i for i, label in enumerate(teacher.labels)}
+    wanted = [name.casefold() for name in names]
+    if set(own) == set(wanted):
+        return [own[name] for name in wanted]
+    raise TinybertError(
+        f"the teacher's labels ({', '.join(teacher.labels)}) are not the data's "
+        f"({', '.join(names)}): fine-tune the teacher on this data with `tinybert finetune`, or "
+        "write the data's names into id2label and label2id of its config.json."
+    )
+
+
+def check_fits(
+    teacher: Any, student: Any, *, attention: bool, same_vocabulary: bool = True
+) -> None:
+    """Fail before the run: head count and vocabulary of two configs must fit the objective."""
+    if attention and teacher.num_attention_heads != student.num_attention_heads:
+        heads = teacher.num_attention_heads
+        width = max(heads, round(student.hidden_size / heads) * heads)
+        raise TinybertError(
+            f"attention transfer needs equal head counts: the teacher has {heads} heads, the "
+            f"student {student.num_attention_heads}; a shape that fits is "
+            f"{student.num_hidden_layers}x{width} with {heads} heads, or weight attention 0."
+        )
+    if same_vocabulary and teacher.vocab_size != student.vocab_size:
+        raise TinybertError(
+            f"teacher and student have different vocabularies ({teacher.vocab_size} and "
+            f"{student.vocab_size} pieces): start the student from this teacher."
+        )
+
+
+def tokenizers_agree(one: PreTrainedTokenizerBase, other: PreTrainedTokenizerBase) -> bool:
+    """Whether two tokenizers have the same vocabulary (ids included)."""
+    return json.dumps(one.get_vocab(), sort_keys=True) == json.dumps(
+        other.get_vocab(), sort_keys=True
+    )

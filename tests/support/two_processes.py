@@ -1,0 +1,69 @@
+"""Train a tiny distiller for a few steps, alone or under torchrun, and save what came out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+from support import tiny
+from transformers import TrainerCallback
+
+from tinybert.distiller import Distiller
+from tinybert.objectives import intermediate_objective, label_objective, prediction_objective
+from tinybert.projections import Projections
+from tinybert.taps import use_attention
+from tinybert.teachers import Teacher
+from tinybert.training import DistillationTrainer, Schedule
+
+
+class Gradients(TrainerCallback):
+    """Keeps the gradients of the first step, as the optimiser sees them."""
+
+    def __init__(self) -> None:
+        self.first: dict[str, torch.Tensor] = {}
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **_):  # noqa: ANN001, ANN201
+        if not self.first:
+            self.first = {
+                n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None
+            }
+
+
+def main(directory: Path) -> None:
+    rows = tiny.rows(37, seed=5)  # last batches of 1 row: one process of two has none
+    student = tiny.classifier(seed=2)
+    use_attention(student, "direct")
+    torch.manual_seed(3)
+    objective = (
+        intermediate_objective((2, 4)) + prediction_objective() + label_objective(weight=0.3)
+    )
+    distiller = Distiller(student, Projections(16, 32, 2), objective)
+    gradients = Gradients()
+    trainer = DistillationTrainer(
+        distiller,
+        rows,
+        Schedule(steps=10, batch_size=9, learning_rate=1e-3, token_budget=64, log_every=1),
+        directory,
+        teacher=Teacher(tiny.classifier(seed=1, layers=4, width=32)),
+        cpu=True,
+        callbacks=[gradients],
+    )
+    trainer.train()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    world = trainer.args.world_size
+    if trainer.args.process_index == 0:
+        directory.mkdir(parents=True, exist_ok=True)
+        result = {
+            "losses": losses,
+            "first_gradients": gradients.first,
+            "weights": trainer.accelerator.unwrap_model(trainer.model).state_dict(),
+            "world": world,
+        }
+        torch.save(result, directory / "result.pt")
+    if world > 1:
+        torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,198 @@
+"""The training contract: padding, batching and processes change nothing; the teacher is untouched."""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support import tiny
+from torch import Tensor
+
+from tinybert.batching import TokenRows
+from tinybert.distiller import Distiller, count_units
+from tinybert.objectives import (
+    Objective,
+    intermediate_objective,
+    label_objective,
+    prediction_objective,
+)
+from tinybert.projections import Projections
+from tinybert.taps import Taps, use_attention
+from tinybert.teachers import Teacher
+from tinybert.training import DistillationTrainer, Schedule
+
+MAPPING = (2, 4)
+
+
+def everything() -> Objective:
+    """All terms at once, with unequal weights."""
+    states = intermediate_objective(MAPPING, attention=[0.7, 1.3], hidden=[1.0, 0.5])
+    return states + prediction_objective(2.0) + label_objective(weight=0.3)
+
+
+def pieces(attention: str = "direct") -> tuple[Distiller, Teacher]:
+    """A float64 distiller and teacher: equality is then not a question of rounding."""
+    teacher = Teacher(tiny.classifier(seed=1, layers=4, width=32), dtype=torch.float64)
+    student = tiny.classifier(seed=2).double()
+    use_attention(student, attention)
+    torch.manual_seed(3)
+    return Distiller(student, Projections(16, 32, 2).double(), everything()), teacher
+
+
+def gradients(
+    distiller: Distiller, teacher: Teacher, batches: list[dict[str, Tensor]]
+) -> tuple[float, dict[str, Tensor]]:
+    """Loss and gradients of the batches taken as one effective batch."""
+    distiller.zero_grad()
+    counts = [count_units(batch["attention_mask"]) for batch in batches]
+    whole = {unit: sum(c[unit] for c in counts) for unit in counts[0]}
+    total = 0.0
+    for batch, count in zip(batches, counts, strict=True):
+        taps: Taps = teacher.taps(batch, distiller.objective.teacher_taps)
+        shares = {unit: count[unit] / whole[unit] for unit in whole}
+        loss = distiller(batch, taps, shares)["loss"]
+        loss.backward()
+        total += float(loss.detach())
+    found = {n: p.grad.clone() for n, p in distiller.named_parameters() if p.grad is not None}
+    return total, found
+
+
+def assert_same(
+    one: tuple[float, dict[str, Tensor]], other: tuple[float, dict[str, Tensor]]
+) -> None:
+    assert one[0] == pytest.approx(other[0], rel=1e-10)
+    assert one[1].keys() == other[1].keys()
+    for name, gradient in one[1].items():
+        torch.testing.assert_close(gradient, other[1][name], rtol=1e-8, atol=1e-12)
+
+
+def padded(batch: dict[str, Tensor], more: int) -> dict[str, Tensor]:
+    """The batch with ``more`` padded positions that hold real-looking token ids."""
+    wide = {}
+    for name, tensor in batch.items():
+        if tensor.dim() == 2 and name != "teacher_logits":
+            filler = torch.full((len(tensor), more), 7 if name == "input_ids" else 0)
+            tensor = torch.cat([tensor, filler], dim=1)
+        wide[name] = tensor
+    return wide
+
+
+@pytest.mark.parametrize("attention", ["direct", "fused"])
+def test_padding_changes_nothing(attention: str) -> None:
+    distiller, teacher = pieces(attention)
+    batch = tiny.rows(8).batch(range(8))
+    plain = gradients(distiller, teacher, [batch])
+    assert_same(plain, gradients(distiller, teacher, [padded(batch, 9)]))
+
+
+def test_batch_mates_change_nothing() -> None:
+    distiller, teacher = pieces()
+    rows = tiny.rows(8)
+    order = [3, 0, 7, 1, 6, 2, 5, 4]
+    together = gradients(distiller, teacher, [rows.batch(range(8))])
+    assert_same(together, gradients(distiller, teacher, [rows.batch(order)]))
+
+
+@pytest.mark.parametrize("cut", [[8], [1, 7], [2, 2, 4], [1] * 8])
+def test_micro_batches_change_nothing(cut: list[int]) -> None:
+    distiller, teacher = pieces()
+    rows = tiny.rows(8)
+    ends = np.cumsum(cut)
+    batches = [rows.batch(range(end - size, end)) for size, end in zip(cut, ends, strict=True)]
+    whole = gradients(distiller, teacher, [rows.batch(range(8))])
+    assert_same(whole, gradients(distiller, teacher, batches))
+
+
+def test_forms_of_attention_agree() -> None:
+    rows = tiny.rows(8).batch(range(8))
+    assert_same(gradients(*pieces("direct"), [rows]), gradients(*pieces("fused"), [rows]))
+
+
+def train(
+    directory: Path, rows: TokenRows, budget: int, teacher: Teacher | None = None
+) -> DistillationTrainer:
+    student = tiny.classifier(seed=2)
+    use_attention(student, "direct")
+    torch.manual_seed(3)
+    distiller = Distiller(student, Projections(16, 32, 2), everything())
+    teacher = teacher or Teacher(tiny.classifier(seed=1, layers=4, width=32))
+    schedule = Schedule(
+        steps=6, batch_size=12, learning_rate=1e-3, token_budget=budget, log_every=2
+    )
+    trainer = DistillationTrainer(distiller, rows, schedule, directory, teacher=teacher, cpu=True)
+    trainer.train()
+    return trainer
+
+
+def test_the_token_budget_changes_no_training(tmp_path: Path) -> None:
+    rows = tiny.rows(50)  # a last batch of two rows in every epoch
+    one = train(tmp_path / "one", rows, budget=10**6).model.state_dict()
+    many = train(tmp_path / "many", rows, budget=40).model.state_dict()
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, many[name], rtol=1e-3, atol=2e-5)
+
+
+def test_the_teacher_stays_outside(tmp_path: Path) -> None:
+    model = tiny.classifier(
+        seed=1, layers=4, width=32, hidden_dropout_prob=0.5, attention_probs_dropout_prob=0.5
+    )
+    teacher = Teacher(model)
+    before = copy.deepcopy(model.state_dict())
+    seen_modes = []
+    model.register_forward_hook(lambda module, *_: seen_modes.append(module.training))
+    model.base_model.register_forward_hook(lambda m, *_: seen_modes.append(m.training))
+    rows = tiny.rows(40)
+    trainer = train(tmp_path, rows, 400, teacher)
+    trainer._save_checkpoint(trainer.model)
+    assert seen_modes
+    assert not any(seen_modes)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name])
+        assert not tensor.requires_grad
+    trained = {id(p) for p in trainer.model.parameters()}
+    assert not trained & {id(p) for p in model.parameters()}
+    size = sum(p.numel() for p in trainer.model.parameters()) * 4
+    saved = tmp_path / "checkpoint-6" / "model.safetensors"
+    assert saved.stat().st_size < size + 20_000
+    # dropout of 0.5 in a teacher in train mode would give other taps each time
+    batch = rows.batch(range(4))
+    request = trainer.request
+    one, two = teacher.taps(batch, request), teacher.taps(batch, request)
+    assert torch.equal(one.hidden[4], two.hidden[4])
+    model.train()  # whoever does this does not reach the targets
+    assert torch.equal(one.hidden[4], teacher.taps(batch, request).hidden[4])
+
+
+WORKER = Path(__file__).parent / "support" / "two_processes.py"
+
+
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    """Same losses and weights from one process and from two over gloo, dropout 0."""
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(WORKER.parent.parent)}
+    alone = [sys.executable, str(WORKER), str(tmp_path / "one")]
+    launch = [
+        *(sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"),
+        *("--master_port", str(29000 + os.getpid() % 1000)),
+    ]
+    pair = [*launch, str(WORKER), str(tmp_path / "two")]
+    runs = [
+        subprocess.Popen(c, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for c in (alone, pair)
+    ]
+    for run in runs:
+        output, _ = run.communicate(timeout=150)
+        assert run.returncode == 0, output[-3000:]
+    one = torch.load(tmp_path / "one" / "result.pt", weights_only=True)
+    two = torch.load(tmp_path / "two" / "result.pt", weights_only=True)
+    assert len(one["losses"]) == 10
+    np.testing.assert_allclose(one["losses"], two["losses"], rtol=1e-5)
+    for name, tensor in one["first_gradients"].items():
+        torch.testing.assert_close(tensor, two["first_gradients"][name], rtol=1e-4, atol=1e-6)
+    for name, tensor in one["weights"].items():
+        torch.testing.assert_close(tensor, two["weights"][name], rtol=1e-3, atol=1e-4)
