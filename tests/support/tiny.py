@@ -36,7 +36,7 @@ def config(layers: int = 2, width: int = 16, heads: int = 4, **more: object) -> 
         "num_hidden_layers": layers,
         "num_attention_heads": heads,
         "intermediate_size": 2 * width,
-        "max_position_embeddings": 64,
+        "max_position_embeddings": 128,
         "hidden_dropout_prob": 0.0,
         "attention_probs_dropout_prob": 0.0,
     }
