@@ -1,0 +1,66 @@
+"""How much arithmetic a model is."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from tinybert.measure.latency import check_length
+
+__all__ = ["flops"]
+
+
+def flops(model: nn.Module, length: int = 128, batch: int = 1) -> int:
+    """Floating-point operations of one forward pass, a multiply-add counting as two.
+
+    Counted by torch on the real module with ``batch`` sequences of ``length`` tokens, no padding:
+    all matrix products, attention's included. The pass runs on torch's ``meta`` device (shapes
+    without numbers: milliseconds, no memory), or on the model's own where a model reads its
+    numbers. Element-wise work (LayerNorm, softmax, GELU) and look-ups are not counted, as is the
+    custom. Attention is taken through its plain form, because torch does not count the fused one
+    on a CPU; both do the same products.
+
+    Args:
+        model: takes ``input_ids``; a transformers encoder, with or without a head.
+        length: tokens a sequence.
+        batch: sequences.
+
+    Raises:
+        TinybertError: the model takes no sequence that long.
+
+    >>> from transformers import BertConfig, BertModel
+    >>> small = BertConfig(
+    ...     hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+    ... )
+    >>> products = 4 * (4 * 8 * 8 + 2 * 8 * 16) + 2 * 4 * 4 * 8 + 8 * 8  # layer, attention, pooler
+    >>> flops(BertModel(small), length=4) == 2 * products
+    True
+    """
+    check_length(model, length)
+    modes = {name: module.training for name, module in model.named_modules()}
+    model.eval()
+    try:
+        try:
+            return _count(model, length, batch, on_meta=True)
+        except (RuntimeError, NotImplementedError):
+            return _count(model, length, batch, on_meta=False)
+    finally:
+        for name, module in model.named_modules():
+            module.training = modes[name]
+
+
+def _count(model: nn.Module, length: int, batch: int, *, on_meta: bool) -> int:
+    tensors = dict(model.named_parameters()) | dict(model.named_buffers())
+    device = next(iter(tensors.values())).device
+    if on_meta:
+        device = torch.device("meta")
+        tensors = {name: tensor.detach().to(device) for name, tensor in tensors.items()}
+    # No attention mask: looking whether it is all ones would read numbers.
+    ids = torch.zeros(batch, length, dtype=torch.long, device=device)
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+        functional_call(model, tensors, (), {"input_ids": ids})
+    return int(counter.get_total_flops())

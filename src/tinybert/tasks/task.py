@@ -1,0 +1,93 @@
+"""What a task is: its texts, its labels and the metric that scores it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Kind", "Rows", "Task", "TaskData"]
+
+Kind = Literal["classification", "regression"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task's meaning, without its rows.
+
+    Attributes:
+        name: a short name for tables and result files.
+        kind: ``"classification"`` or ``"regression"``.
+        label_names: name of each class, in the order of the class numbers; empty for regression
+            and for rows without labels.
+        metric: a name in :data:`tinybert.tasks.metrics.METRICS`.
+        text_columns: the one or two columns that the texts came from.
+        label_column: the column that the labels came from; ``None`` without labels.
+    """
+
+    name: str
+    kind: Kind
+    label_names: tuple[str, ...]
+    metric: str
+    text_columns: tuple[str, ...]
+    label_column: str | None
+
+    @property
+    def outputs(self) -> int:
+        """Width of the prediction layer: classes, or 1 for regression (0 when unknown)."""
+        return 1 if self.kind == "regression" else len(self.label_names)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a task.
+
+    Attributes:
+        texts: per row a tuple of one text, or of two for a pair.
+        labels: ``(rows,)`` int64 class numbers or float32 values; ``None`` without labels.
+        ids: one distinct name a row, stable from run to run (keys of cached teacher outputs).
+    """
+
+    texts: list[tuple[str, ...]]
+    labels: NDArray[np.generic] | None
+    ids: list[str]
+
+    def __post_init__(self) -> None:
+        if len(self.ids) != len(self.texts):
+            raise ValueError(f"{len(self.texts)} texts but {len(self.ids)} ids")
+        if self.labels is not None and len(self.labels) != len(self.texts):
+            raise ValueError(f"{len(self.texts)} texts but {len(self.labels)} labels")
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, indices: Sequence[int] | NDArray[np.integer]) -> Rows:
+        """The rows at ``indices``, in that order.
+
+        >>> rows = Rows([("a",), ("b",), ("c",)], np.array([0, 1, 0]), ["1", "2", "3"])
+        >>> rows.take([2, 0]).texts
+        [('c',), ('a',)]
+        """
+        places = np.asarray(indices, dtype=np.int64)
+        return Rows(
+            texts=[self.texts[place] for place in places],
+            labels=None if self.labels is None else self.labels[places],
+            ids=[self.ids[place] for place in places],
+        )
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A task with its rows: ``train`` to learn from, ``dev`` to choose by, ``test`` to report.
+
+    ``notes`` are sentences for the user: what was guessed, and what is odd about the rows.
+    """
+
+    task: Task
+    train: Rows
+    dev: Rows
+    test: Rows | None = None
+    notes: list[str] = field(default_factory=list)
