@@ -1,0 +1,15 @@
+"""Students: their shapes, and how they start from a teacher."""
+
+from tinybert.students.calibration import calibration_batches
+from tinybert.students.shapes import PRESETS, Shape, parse_shape, shape_of
+from tinybert.students.starts import STARTS, start_student
+
+__all__ = [
+    "PRESETS",
+    "STARTS",
+    "Shape",
+    "calibration_batches",
+    "parse_shape",
+    "shape_of",
+    "start_student",
+]

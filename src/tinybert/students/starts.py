@@ -1,0 +1,183 @@
+"""Student starts: ``random``, ``layers`` (copied) and ``pca`` (projected and fitted)."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from tinybert.errors import TinybertError
+from tinybert.projections import Projections
+from tinybert.students.calibration import Batches, model_inputs, real
+from tinybert.students.heads import start_heads
+from tinybert.students.layouts import encoder_of
+from tinybert.students.pca import start_body, start_projections
+from tinybert.students.shapes import Shape, shape_of
+
+__all__ = ["STARTS", "start_student"]
+
+STARTS = ("random", "layers", "pca")
+_LAYER = re.compile(r"^(.*?\blayers?)\.(\d+)\.(.*)$")
+
+
+def start_student(
+    teacher_model: PreTrainedModel,
+    shape: Shape,
+    *,
+    start: str,
+    mapping: Sequence[int],
+    projections: Projections | None = None,
+    calibration: Batches | None = None,
+    seed: int = 0,
+    model_class: type[PreTrainedModel] | None = None,
+) -> PreTrainedModel:
+    """A student of ``shape``, started from its teacher.
+
+    ========== ===============================================================================
+    random     fresh weights (``initializer_range``), the paper's; projections stay as they are
+    layers     embeddings, mapped layers and heads copied; the student is as wide as its teacher
+    pca        the teacher's layers on their principal axes, fitted to its states on calibration
+               text (:mod:`tinybert.students.pca`); for post-LayerNorm encoders with absolute
+               positions
+    ========== ===============================================================================
+
+    Args:
+        teacher_model: stays as it is: weights, mode and device.
+        shape: the student's sizes.
+        start: one of :data:`STARTS`.
+        mapping: g(1) … g(M), from :func:`tinybert.mapping.layer_mapping`.
+        projections: student width → teacher width. ``layers`` starts them at the identity;
+            ``pca`` at P with a least-squares correction.
+        calibration: for ``pca``: batches of model inputs, about 8,000 to 16,000 tokens (with
+            8,192 and 16,384 tokens the relative state error at the top of a 4×312 student was 0.61
+            and 0.59).
+        seed: of the fresh weights. The caller's random state is left as it was.
+        model_class: default: the teacher's. Heads that both have are started too.
+
+    Returns:
+        The student: float32, on the CPU, in eval mode.
+
+    Raises:
+        TinybertError: unknown start, or one that does not apply to this teacher and shape.
+    """
+    if start not in STARTS:
+        raise TinybertError(f"unknown start {start!r}: choose {', '.join(STARTS)}.")
+    if len(mapping) != shape.layers:
+        raise TinybertError(
+            f"the layer mapping has {len(mapping)} layers, the student {shape.layers}: give "
+            "one for each."
+        )
+    if start == "layers":
+        _check_layers(teacher_model, shape)
+    if start == "pca":
+        encoder_of(teacher_model)  # refuses teachers it does not apply to
+        _check_pca(teacher_model, shape)
+        if not calibration:
+            raise TinybertError(
+                "start=pca needs calibration text: give some, or take start=random."
+            )
+    build = model_class or type(teacher_model)
+    config = shape.config(teacher_model.config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        student: PreTrainedModel = build(config)
+    student.to(torch.float32).eval()  # type: ignore[arg-type]
+    with torch.no_grad():
+        if start == "layers":
+            _copy_layers(student, teacher_model, mapping)
+            if projections is not None:
+                width = shape.hidden
+                projections.set_all(torch.eye(width))
+        elif start == "pca":
+            _pca(student, teacher_model, mapping, calibration or [], projections)
+    return student
+
+
+def _check_layers(teacher: PreTrainedModel, shape: Shape) -> None:
+    theirs = shape_of(teacher.config)
+    for what, name in (
+        ("hidden", "width"),
+        ("intermediate", "feed-forward width"),
+        ("heads", "heads"),
+    ):
+        if getattr(theirs, what) != getattr(shape, what):
+            raise TinybertError(
+                f"start=layers copies whole layers, but the student's {name} is "
+                f"{getattr(shape, what)} and the teacher's {getattr(theirs, what)}: take start=pca "
+                f"or start=random, or the shape {shape.layers}x{theirs.hidden}."
+            )
+
+
+def _check_pca(teacher: PreTrainedModel, shape: Shape) -> None:
+    theirs = shape_of(teacher.config)
+    if shape.hidden > theirs.hidden:
+        raise TinybertError(
+            f"start=pca makes students at most as wide as their teacher ({theirs.hidden}), not "
+            f"{shape.hidden}: take start=random or a narrower shape."
+        )
+    if shape.heads != theirs.heads:
+        raise TinybertError(
+            f"start=pca takes each attention head from one of the teacher's {theirs.heads}, but "
+            f"the student has {shape.heads}: take start=random or {theirs.heads} heads."
+        )
+
+
+def _copy_layers(
+    student: PreTrainedModel, teacher: PreTrainedModel, mapping: Sequence[int]
+) -> None:
+    """Copy what has the same name and shape; layer m of the body from layer g(m)."""
+    _copy_state(student.base_model, teacher.base_model, mapping)
+    if student.base_model is not student and teacher.base_model is not teacher:
+        prefix = student.base_model_prefix + "."
+        given = teacher.state_dict()
+        for name, value in student.state_dict().items():
+            if not name.startswith(prefix) and name in given and given[name].shape == value.shape:
+                value.copy_(given[name])
+
+
+def _copy_state(student: nn.Module, teacher: nn.Module, mapping: Sequence[int]) -> None:
+    given = teacher.state_dict()
+    for name, value in student.state_dict().items():
+        match = _LAYER.match(name)
+        if match:
+            name = f"{match[1]}.{mapping[int(match[2])] - 1}.{match[3]}"
+        if name in given and given[name].shape == value.shape:
+            value.copy_(given[name])
+
+
+def _pca(
+    student: PreTrainedModel,
+    teacher: PreTrainedModel,
+    mapping: Sequence[int],
+    calibration: Batches,
+    projections: Projections | None,
+) -> None:
+    device = teacher.device
+    # A copy: calibration runs in float32 and eval mode, and the teacher keeps its own.
+    source = copy.deepcopy(teacher)
+    source.to(torch.float32).eval()  # type: ignore[arg-type]
+    batches = [model_inputs(batch, device) for batch in calibration]
+    student.to(device)  # type: ignore[arg-type]
+    axes, ours, theirs = start_body(encoder_of(student), encoder_of(source), mapping, batches)
+    if projections is not None:
+        held = next(projections.parameters()).device
+        projections.to(device)
+        start_projections(projections, axes, ours, theirs)
+        projections.to(held)
+    start_heads(student, source, axes, ours[-1], theirs[-1], _first_tokens(batches))
+    student.to("cpu")  # type: ignore[arg-type]
+
+
+def _first_tokens(batches: Batches) -> Tensor:
+    """(tokens,) bool over the real tokens of all rows: the first of each row."""
+    flags = []
+    for batch in batches:
+        mask = real(batch)
+        first = torch.zeros_like(mask)
+        first[torch.arange(len(mask), device=mask.device), mask.int().argmax(1)] = True
+        flags.append(first[mask])
+    return torch.cat(flags)
