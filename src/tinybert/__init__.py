@@ -1,9 +1,29 @@
-"""Distil Transformer encoders into students several times smaller and faster (TinyBERT)."""
+"""Distil Transformer encoders into students several times smaller and faster (TinyBERT).
+
+>>> import tinybert
+>>> results = tinybert.distill(teacher="teacher", data="train.csv",
+...                            output="student")  # doctest: +SKIP
+>>> results["retention"]  # doctest: +SKIP
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from tinybert.errors import TinybertError
 
-__all__ = ["TinybertError", "__version__"]
+if TYPE_CHECKING:
+    from tinybert.api import distill, evaluate, finetune, general
+
+__all__ = ["TinybertError", "__version__", "distill", "evaluate", "finetune", "general"]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """The verbs come with torch and transformers, so they are imported when first used."""
+    if name in {"distill", "evaluate", "finetune", "general"}:
+        from tinybert import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'tinybert' has no attribute {name!r}")

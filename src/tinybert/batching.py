@@ -30,7 +30,7 @@ __all__ = [
     "tokenize",
 ]
 
-MICRO_BATCH_OVERHEAD = 96
+MICRO_BATCH_OVERHEAD = 384
 """Tokens' worth of time that one more micro-batch costs (a forward pass has a fixed price)."""
 
 DEFAULT_TOKEN_BUDGET = 4096

@@ -50,15 +50,13 @@ def _step(directory: Path) -> int | None:
 def newest_whole(directory: Path) -> Path | None:
     """The whole checkpoint of the latest step under ``directory``; None if there is none."""
     found = [
-        (step, path)
-        for path in directory.glob("checkpoint-*")
-        if (step := _step(path)) is not None
+        (step, path) for path in directory.glob("checkpoint-*") if (step := _step(path)) is not None
     ]
     return max(found)[1] if found else None
 
 
 def drop_old(directory: Path, keep: int) -> None:
-    """Keep the newest ``keep`` whole checkpoints; remove the others and what was left half-written."""
+    """Keep the newest ``keep`` whole checkpoints; remove others and what was half-written."""
     ranked = sorted(
         directory.glob("checkpoint-*"),
         key=lambda path: -1 if (step := _step(path)) is None else step,

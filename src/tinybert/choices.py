@@ -75,7 +75,7 @@ def _student_seconds(
         enabled = precision != "float32"
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled):
             taps = run_with_taps(student, batch, request)
-        next(iter(taps.hidden.values())).float().pow(2).mean().backward()
+        next(iter(taps.hidden.values())).float().pow(2).mean().backward()  # type: ignore[no-untyped-call]
         student.zero_grad(set_to_none=True)
 
     return _median_seconds(step, 5)
@@ -113,7 +113,7 @@ def choose(
         typical = lengths.argsort()[len(lengths) // 2 :][: min(batch_size, 32)]
         batch = {k: v.to(device) for k, v in rows.batch(typical).items()}
         was_training = student.training
-        student.eval()  # no dropout: the random state must not move
+        student.train(False)  # no dropout: the random state must not move
         seconds = {
             (p, a): _student_seconds(student, batch, p, a) for p in precisions for a in forms
         }

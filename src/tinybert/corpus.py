@@ -95,7 +95,9 @@ def token_blocks(
     """
     room = max_length - tokenizer.num_special_tokens_to_add()
     if room < shortest:
-        raise TinybertError(f"blocks of {max_length} tokens leave no room for text: use 16 or more.")
+        raise TinybertError(
+            f"blocks of {max_length} tokens leave no room for text: use 16 or more."
+        )
     start, end = _specials(tokenizer)
     dtype: Any = narrowest(len(tokenizer))
     pieces: list[np.ndarray] = []

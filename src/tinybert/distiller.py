@@ -1,4 +1,4 @@
-"""The one trained module: student + projections + objective. Batch and teacher taps in, loss out."""
+"""The one trained module: student + projections + objective. Batch and taps in, loss out."""
 
 from __future__ import annotations
 

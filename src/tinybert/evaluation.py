@@ -23,7 +23,7 @@ def predict(model: PreTrainedModel, rows: TokenRows) -> NDArray[np.float32]:
     """Logits of every row, (rows, labels) float32, in the rows' order; eval mode, no autocast."""
     device = next(model.parameters()).device
     was_training = model.training
-    model.eval()
+    model.train(False)
     outputs: NDArray[np.float32] | None = None
     try:
         for indices in length_batches(rows):

@@ -102,7 +102,8 @@ class EmbeddingTerm(Term):
     teacher_taps = student_taps
 
     def __call__(self, seen: Seen) -> Ratio:
-        assert seen.student.embedding is not None and seen.teacher.embedding is not None
+        assert seen.student.embedding is not None
+        assert seen.teacher.embedding is not None
         assert seen.projections is not None
         projected = seen.projections.project(0, seen.student.embedding)
         return embedding_loss(projected, seen.teacher.embedding, seen.mask)
@@ -152,7 +153,7 @@ class AttentionTerm(Term):
 
     def __call__(self, seen: Seen) -> Ratio:
         student, teacher = seen.student.attention[self.m], seen.teacher.attention[self.n]
-        chosen = {} if seen.crossover is None else {"crossover": seen.crossover}
+        chosen: dict[str, Any] = {} if seen.crossover is None else {"crossover": seen.crossover}
         return attention_loss(
             student.query,
             student.key,
@@ -167,7 +168,7 @@ class AttentionTerm(Term):
 
 @dataclass(frozen=True)
 class PredictionTerm(Term):
-    """Soft cross-entropy with temperature (equation 10); MSE to the teacher's output if regression."""
+    """Soft cross-entropy with temperature (equation 10); regression: MSE to the teacher's."""
 
     temperature: float = 1.0
     regression: bool = False
@@ -183,7 +184,8 @@ class PredictionTerm(Term):
 
     def __call__(self, seen: Seen) -> Ratio:
         student, teacher = seen.student.logits, seen.teacher.logits
-        assert student is not None and teacher is not None
+        assert student is not None
+        assert teacher is not None
         if self.regression:
             return regression_loss(student, teacher)
         return soft_cross_entropy(student, teacher, self.temperature)

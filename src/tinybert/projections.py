@@ -1,9 +1,8 @@
-"""Learned linear maps from the student's width to the teacher's (TinyBERT, section 3.1: W_e, W_h)."""
+"""Learned linear maps from the student's width to the teacher's (TinyBERT, section 3.1)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -19,7 +18,7 @@ PROJECTIONS_FILE = "projections.safetensors"
 
 
 class Projections(nn.Module):
-    """W_e for the embedding output and W_h for hidden states, both ``student_width → teacher_width``.
+    """W_e for the embedding output, W_h for hidden states: ``student_width → teacher_width``.
 
     Args:
         student_width: d', hidden size of the student.
@@ -30,7 +29,8 @@ class Projections(nn.Module):
         bias: add a bias (the original code does; the paper's formula has none).
 
     Tensors are named after the student layer they serve: ``embedding.weight``, ``hidden.weight``
-    (shared) or ``hidden.3.weight``. Weights have ``nn.Linear`` layout (teacher_width, student_width).
+    (shared) or ``hidden.3.weight``. Weights have ``nn.Linear`` layout: (teacher_width,
+    student_width).
     """
 
     def __init__(
@@ -65,7 +65,9 @@ class Projections(nn.Module):
 
     def weight_for(self, m: int) -> nn.Parameter:
         """Weight for student layer ``m``: (teacher_width, student_width)."""
-        return self.module_for(m).weight
+        weight = self.module_for(m).weight
+        assert isinstance(weight, nn.Parameter)
+        return weight
 
     def project(self, m: int, states: Tensor) -> Tensor:
         """``states`` (…, student_width) of student layer ``m`` in the teacher's space."""

@@ -6,9 +6,11 @@ section 4.2) unless the help text says otherwise.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
+
+from tinybert.errors import TinybertError
 
 __all__ = [
     "DemoSettings",
@@ -31,8 +33,51 @@ def setting(default: Any, help: str, group: str = "main") -> Any:
     return field(default=default, metadata=metadata)
 
 
+# The least value that makes sense; (least, True) excludes it.
+_LEAST: dict[str, tuple[float, bool]] = {
+    "token_budget": (1, False),
+    "log_every": (1, False),
+    "gradient_norms_every": (0, False),
+    "max_length": (4, False),
+    "steps": (1, False),
+    "batch_size": (1, False),
+    "held_out": (1, False),
+    "evaluations": (0, False),
+    "epochs": (0, True),
+    "intermediate_epochs": (0, False),
+    "prediction_epochs": (0, False),
+    "learning_rate": (0, True),
+    "intermediate_learning_rate": (0, True),
+    "prediction_learning_rate": (0, True),
+    "warmup": (0, False),
+    "dropout": (0, False),
+    "temperature": (0, True),
+    "embedding_weight": (0, False),
+}
+_MOST = {"warmup": 1.0, "dropout": 0.99}
+
+
 @dataclass
-class RunSettings:
+class Checked:
+    """Settings whose numbers are checked before anything else is done."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name not in _LEAST or value is None:
+                continue
+            least, excluded = _LEAST[item.name]
+            most = _MOST.get(item.name, float("inf"))
+            if not (least < value if excluded else least <= value) or not value <= most:
+                wanted = f"more than {least:g}" if excluded else f"{least:g} or more"
+                if most != float("inf"):
+                    wanted = f"between {least:g} and {most:g}"
+                flag = f"--{item.name.replace('_', '-')}"
+                raise TinybertError(f"{flag} {value} makes no sense: it has to be {wanted}.")
+
+
+@dataclass
+class RunSettings(Checked):
     """What every run shares."""
 
     output: Path | None = setting(None, "directory to write; appears only when it is whole")
@@ -58,7 +103,7 @@ class RunSettings:
 
 
 @dataclass
-class StudentSettings:
+class StudentSettings(Checked):
     """Which student, and what it starts from."""
 
     student: str = setting(
@@ -84,37 +129,41 @@ class StudentSettings:
 
 
 @dataclass
-class LossSettings:
+class LossSettings(Checked):
     """Weights of the intermediate terms."""
 
     attention_weight: str = setting(
         "1", "λ of attention scores: one number, or one a layer (1,1,0.5,0)", "losses"
     )
-    hidden_weight: str = setting(
-        "1", "λ of hidden states: one number, or one a layer", "losses"
-    )
+    hidden_weight: str = setting("1", "λ of hidden states: one number, or one a layer", "losses")
     embedding_weight: float = setting(1.0, "λ of the embedding output", "losses")
 
 
 @dataclass
-class DataSettings:
-    """Task rows."""
+class RowSettings(Checked):
+    """How rows are read."""
+
+    text: str | None = setting(
+        None, "text column, or two with a comma; default: guessed and told", "data"
+    )
+    label: str | None = setting(None, "label column; default: guessed and told", "data")
+    metric: str | None = setting(
+        None, "accuracy, f1, macro_f1, mcc, pearson, spearman, pearson_spearman", "data"
+    )
+    max_length: int = setting(128, "tokens a row, specials included (paper: 64, pairs 128)", "data")
+
+
+@dataclass
+class DataSettings(RowSettings):
+    """Task rows to learn from."""
 
     data: Path | None = setting(None, "training rows, CSV or JSONL", "data")
     dev: Path | None = setting(
         None, "rows to choose the model on; default: split off the training rows", "data"
     )
-    text: str | None = setting(
-        None, "text column, or two with a comma; default: guessed and told", "data"
-    )
-    label: str | None = setting(None, "label column; default: guessed and told", "data")
     task: Literal["auto", "classification", "regression"] = setting(
         "auto", "kind of task; auto: read from the labels", "data"
     )
-    metric: str | None = setting(
-        None, "accuracy, f1, macro_f1, mcc, pearson, spearman, pearson_spearman", "data"
-    )
-    max_length: int = setting(128, "tokens a row, specials included (paper: 64, pairs 128)", "data")
 
 
 @dataclass
@@ -161,10 +210,11 @@ class DistillSettings(LossSettings, StudentSettings, DataSettings, RunSettings):
 
 
 @dataclass
-class EvaluateSettings(DataSettings):
+class EvaluateSettings(RowSettings):
     """Score a classifier or regressor on labelled rows."""
 
     model: str | None = setting(None, "model directory")
+    data: Path | None = setting(None, "rows to score, CSV or JSONL", "main")
     teacher: str | None = setting(None, "also report agreement with this model", "main")
     json: Path | None = setting(None, "write the figures to this file", "main")
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import PartialState
@@ -29,12 +29,13 @@ from tinybert.outputs import check_output, whole_directory, write_json_whole
 from tinybert.progress import Reporter
 from tinybert.projections import Projections
 from tinybert.taps import use_attention
-from tinybert.teachers import Teacher, load_encoder, load_tokenizer
+from tinybert.teachers import Teacher, load_encoder, load_tokenizer, without_bars
 from tinybert.training import DistillationTrainer, Schedule
 
 __all__ = ["Run", "Stage", "StageResult", "save_student"]
 
 STAGE_FILE = "stage.json"
+SETTINGS_FILE = "settings.json"
 
 
 @dataclass
@@ -80,7 +81,8 @@ def save_student(
     record: Mapping[str, Any] | None = None,
 ) -> None:
     """A student directory: Hugging Face's own files, the projections, and the stage's record."""
-    model.save_pretrained(directory)
+    with without_bars():
+        model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     if projections is not None:
         projections.save(directory)
@@ -132,7 +134,7 @@ class Run:
         self.finished: list[dict[str, Any]] = []
 
     def _open(self, settings: dict[str, Any], resume: bool) -> None:
-        file = self.work / "settings.json"
+        file = self.work / SETTINGS_FILE
         if self.work.exists() and self.overwrite and not resume:
             shutil.rmtree(self.work)
         if self.work.exists() and any(self.work.iterdir()):
@@ -191,8 +193,14 @@ class Run:
         """A directory of this run that ``make`` fills, once, whole or absent."""
         directory = self.stage_directory(name)
         if self.is_main and not directory.exists():
-            with whole_directory(directory) as temporary:
-                make(temporary)
+            try:
+                with whole_directory(directory) as temporary:
+                    make(temporary)
+            except TinybertError:
+                # Input that fits nothing leaves no run behind that would have to be cleared away.
+                if all(entry.name == SETTINGS_FILE for entry in self.work.iterdir()):
+                    shutil.rmtree(self.work)
+                raise
         self.state.wait_for_everyone()
         return directory
 
@@ -243,7 +251,7 @@ class Run:
         set_seed(self.seed)
         tokenizer = load_tokenizer(student)
         model = load_encoder(student, labels=stage.labels, regression=stage.regression)
-        model.to(self.device)  # type: ignore[arg-type]
+        cast(torch.nn.Module, model).to(self.device)
         choices = self.choices(model, stage.rows, stage.schedule.batch_size)
         projections = None
         if stage.objective.needs_projections:
@@ -327,7 +335,8 @@ def _tensorboard(directory: Path) -> TrainerCallback:
         raise TinybertError(
             "--tensorboard needs the package tensorboard: pip install 'tinybert[tensorboard]'."
         ) from error
-    from transformers.integrations import TensorBoardCallback
+    from transformers.integrations.integration_utils import TensorBoardCallback
 
-    callback: TrainerCallback = TensorBoardCallback(SummaryWriter(log_dir=str(directory)))
+    writer = SummaryWriter(log_dir=str(directory))
+    callback: TrainerCallback = TensorBoardCallback(writer)  # type: ignore[no-untyped-call]
     return callback

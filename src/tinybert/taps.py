@@ -1,5 +1,6 @@
-"""Taps: what a Transformer shows while it runs. The only file that knows how transformers runs attention.
+"""Taps: what a Transformer shows while it runs.
 
+The only file that knows how transformers runs attention.
 A tap records, for chosen layers, the queries and keys that enter attention (and so the scores
 A = scaling · QKᵀ before softmax, without ever building them), the hidden states, the embedding
 output and the logits. The attention functions below are registered with transformers'
@@ -178,9 +179,7 @@ def _collecting(layers: frozenset[int]) -> Iterator[_Collector]:
         _collector.reset(token)
 
 
-def run_with_taps(
-    model: PreTrainedModel, batch: Mapping[str, Tensor], request: TapRequest
-) -> Taps:
+def run_with_taps(model: PreTrainedModel, batch: Mapping[str, Tensor], request: TapRequest) -> Taps:
     """Run ``model`` on ``batch`` once and return what ``request`` asks for.
 
     The head is run only when logits are wanted. Gradients flow through the taps where autograd is

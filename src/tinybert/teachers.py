@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging as transformers_logging
 
 from tinybert.batching import TokenRows, length_batches
 from tinybert.errors import TinybertError
@@ -34,21 +36,41 @@ __all__ = [
     "check_fits",
     "load_encoder",
     "load_tokenizer",
+    "without_bars",
 ]
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """No progress bars of transformers inside: files of a second's work need none."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a model directory or Hub model, or one sentence on what is wrong."""
     _check_directory(path)
     try:
-        return AutoTokenizer.from_pretrained(str(path))  # type: ignore[no-any-return]
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(path))
     except Exception as error:
         raise TinybertError(
             f"{path} has no tokenizer that can be loaded ({_first_line(error)}): "
             "save it beside the model with tokenizer.save_pretrained()."
         ) from error
+    # Without its files transformers 5 makes one that knows special tokens alone.
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise TinybertError(
+            f"{path} has no tokenizer: save it beside the model with tokenizer.save_pretrained()."
+        )
+    return tokenizer
 
 
+@without_bars()
 def load_encoder(
     path: str | Path, *, labels: Sequence[str] | None = None, regression: bool = False
 ) -> PreTrainedModel:
@@ -141,9 +163,10 @@ class Teacher:
         attention: str = "fused",
         device: torch.device | str = "cpu",
     ) -> None:
-        self.model = model.to(device=torch.device(device), dtype=dtype)  # type: ignore[arg-type]
+        cast(nn.Module, model).to(device=torch.device(device), dtype=dtype)
+        self.model = model
         self.model.requires_grad_(False)
-        self.model.eval()
+        self.model.train(False)
         self.tokenizer = tokenizer
         self._order: list[int] | None = None
         if model._can_set_attn_implementation():
@@ -162,15 +185,15 @@ class Teacher:
     def taps(self, batch: Mapping[str, Tensor], request: TapRequest) -> Taps:
         """Taps of one batch, in the teacher's own precision, without gradients."""
         if self.model.training:  # someone called train() on it: never let dropout into targets
-            self.model.eval()
+            self.model.train(False)
         taps = run_with_taps(self.model, batch, request)
         if taps.logits is not None and self._order is not None:
             taps.logits = taps.logits[:, self._order]
         return taps
 
     def speak_labels(self, names: Sequence[str]) -> None:
-        """Give logits in the order of the data's label names, whatever the teacher's own order is."""
-        order = aligned_labels(self, names)
+        """Give logits in the order of the data's label names, whatever the teacher's own is."""
+        order = aligned_labels(self.labels, names)
         self._order = None if order == list(range(len(order))) else order
 
     def only_as_deep_as(self, depth: int) -> None:
@@ -210,6 +233,8 @@ def cached_logits(
     key = hashlib.sha256(teacher.fingerprint().encode())
     key.update(np.ascontiguousarray(rows.ids).tobytes())
     key.update(np.ascontiguousarray(rows.offsets).tobytes())
+    if rows.type_ids is not None:
+        key.update(np.ascontiguousarray(rows.type_ids).tobytes())
     name = key.hexdigest()[:16]
     file = None if path is None else path / f"logits-{name}.npy"
     if file is not None and file.is_file():
@@ -234,18 +259,21 @@ def cached_logits(
     return logits
 
 
-def aligned_labels(teacher: Teacher, names: Sequence[str]) -> list[int]:
-    """For each label name of the data its place among the teacher's outputs.
+def aligned_labels(own_names: Sequence[str], names: Sequence[str]) -> list[int]:
+    """For each label name of the data its place among the teacher's outputs, ``own_names``.
+
+    >>> aligned_labels(["Sport", "Politics"], ["politics", "sport"])
+    [1, 0]
 
     Raises:
         TinybertError: the teacher's labels are not the data's.
     """
-    own = {label.casefold(): i for i, label in enumerate(teacher.labels)}
+    own = {label.casefold(): i for i, label in enumerate(own_names)}
     wanted = [name.casefold() for name in names]
     if set(own) == set(wanted):
         return [own[name] for name in wanted]
     raise TinybertError(
-        f"the teacher's labels ({', '.join(teacher.labels)}) are not the data's "
+        f"the teacher's labels ({', '.join(own_names)}) are not the data's "
         f"({', '.join(names)}): fine-tune the teacher on this data with `tinybert finetune`, or "
         "write the data's names into id2label and label2id of its config.json."
     )

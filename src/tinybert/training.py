@@ -20,7 +20,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_model, save_file, save_model
@@ -172,7 +172,12 @@ class DistillationTrainer(Trainer):
 
         self.remove_callback(PrinterCallback)
         if teacher is not None:
-            teacher.model.to(self.args.device)  # type: ignore[arg-type]
+            cast(nn.Module, teacher.model).to(self.args.device)
+
+    @property
+    def distiller(self) -> Distiller:
+        """The trained module, out of whatever wraps it."""
+        return cast(Distiller, self.accelerator.unwrap_model(self.model))
 
     # --- data ---------------------------------------------------------------------------------
 
@@ -257,16 +262,15 @@ class DistillationTrainer(Trainer):
 
     def _log_gradient_norms(self, terms: dict[str, Tensor]) -> None:
         """Norm of each kind of term's gradient at the student's weights, of one micro-batch."""
-        parameters = [p for p in self.model.student.parameters() if p.requires_grad]
+        distiller = self.distiller
+        parameters = [p for p in distiller.student.parameters() if p.requires_grad]
         kinds: dict[str, Tensor] = {}
-        for term in self.model.objective.terms:
+        for term in distiller.objective.terms:
             value = term.weight * terms[term.name]
             kinds[term.kind] = kinds[term.kind] + value if term.kind in kinds else value
         figures = {}
         for kind, value in kinds.items():
-            gradients = torch.autograd.grad(
-                value, parameters, retain_graph=True, allow_unused=True
-            )
+            gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
             squares = [g.float().pow(2).sum() for g in gradients if g is not None]
             figures[f"gradient_norm/{kind}"] = float(torch.stack(squares).sum().sqrt())
         self.log(figures)
@@ -302,11 +306,11 @@ class DistillationTrainer(Trainer):
 
     # --- evaluation ---------------------------------------------------------------------------
 
-    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:  # type: ignore[override]
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Run the stage's evaluation; keep the weights if its metric is the best so far."""
         if self.evaluation is None:
             return {}
-        distiller = self.accelerator.unwrap_model(self.model)
+        distiller = self.distiller
         distiller.eval()
         with torch.no_grad():
             figures = self.evaluation(distiller)
@@ -330,7 +334,7 @@ class DistillationTrainer(Trainer):
         """Put the best weights back into the distiller, if a metric chose any."""
         file = self.directory / "best.safetensors"
         if self.best.metric is not None and self.state.best_metric is not None and file.is_file():
-            load_model(self.model, str(file))
+            load_model(self.distiller, str(file))
 
     # --- checkpoints --------------------------------------------------------------------------
 
@@ -368,7 +372,7 @@ class DistillationTrainer(Trainer):
             save_model(self.accelerator.unwrap_model(self.model), str(directory / WEIGHTS))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        load_model(model or self.model, str(Path(resume_from_checkpoint) / WEIGHTS))
+        load_model(model or self.distiller, str(Path(resume_from_checkpoint) / WEIGHTS))
 
 
 def _every(per_epoch: int, times: int, total: int) -> int | None:

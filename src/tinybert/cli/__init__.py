@@ -24,7 +24,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "general": ("tinybert.cli.general", "Raw text to a general student."),
     "finetune": ("tinybert.cli.finetune", "A model and a labelled task to a fine-tuned model."),
     "distill": ("tinybert.cli.distill", "A fine-tuned teacher and its task to a small student."),
-    "evaluate": ("tinybert.cli.evaluate", "Score a model on a task; its size and its speed."),
+    "evaluate": ("tinybert.cli.evaluate", "Score a model on a task; its size."),
 }
 """Verb → (module that holds its ``VERB``, what it does)."""
 

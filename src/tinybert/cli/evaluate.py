@@ -1,4 +1,4 @@
-"""``tinybert evaluate``: the score, size and speed of a model on a task."""
+"""``tinybert evaluate``: the score and size of a model on a task."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _run(settings: EvaluateSettings, reporter: Reporter) -> object:
 
 VERB = Verb(
     name="evaluate",
-    summary="Score a model on a labelled task and show its parameters, FLOPs and latency.",
+    summary="Score a model on rows and show its parameters and FLOPs.",
     settings=EvaluateSettings,
     run=_run,
     examples=EXAMPLES,

@@ -191,17 +191,27 @@ def read_yaml(path: str | Path, settings_class: type) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict):
         raise TinybertError(f"settings file {path} must hold lines of the form 'name: value'")
+    return checked_values(content, settings_class, f" in {path}")
+
+
+def checked_values(
+    content: Mapping[str, Any], settings_class: type, place: str = ""
+) -> dict[str, Any]:
+    """Values by setting name, each of its setting's type; ``TinybertError`` says what is not.
+
+    >>> from tinybert.settings import DistillSettings
+    >>> checked_values({"data": "train.csv"}, DistillSettings)
+    {'data': PosixPath('train.csv')}
+    """
     options = {option.name: option for option in _options(settings_class)}
     values = {}
     for key, value in content.items():
         name = str(key).replace("-", "_")
         if name not in options:
-            raise TinybertError(
-                f"unknown setting '{key}' in {path}: {suggest(name, list(options))}"
-            )
+            raise TinybertError(f"unknown setting '{key}'{place}: {suggest(name, list(options))}")
         if options[name].required and value is None:
             continue  # a template that was not filled in: said to be needed later
-        values[name] = _checked(options[name], value, f"setting '{key}' in {path}", text=False)
+        values[name] = _checked(options[name], value, f"setting '{key}'{place}", text=False)
     return values
 
 

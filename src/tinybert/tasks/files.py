@@ -15,7 +15,7 @@ from tinybert.tasks.metrics import default_metric, metric_kind
 from tinybert.tasks.tables import Table, read_table
 from tinybert.tasks.task import Kind, Rows, Task, TaskData
 
-__all__ = ["read_rows", "read_task"]
+__all__ = ["read_rows", "read_scored", "read_task"]
 
 _PAIRS = (
     ("sentence1", "sentence2"),
@@ -119,6 +119,37 @@ def read_rows(path: str | Path, task: Task, *, labels: bool = True) -> Rows:
     return _rows(table, task, Path(path).stem, labels=labels)
 
 
+def read_scored(
+    path: str | Path,
+    *,
+    kind: Kind,
+    label_names: Sequence[str] = (),
+    text: str | Sequence[str] | None = None,
+    label: str | None = None,
+    metric: str | None = None,
+) -> tuple[Task, Rows, list[str]]:
+    """Read one file of rows to score a model on, whose labels are the model's.
+
+    Args:
+        path: a file as for :func:`read_task`; its rows may be of one class, or without labels.
+        kind: what the model gives.
+        label_names: the model's classes in the order of its outputs.
+        text, label, metric: as for :func:`read_task`.
+
+    Returns:
+        The task, its rows, and notes on what was guessed.
+
+    Raises:
+        TinybertError: as :func:`read_task`; a label that the model does not know.
+    """
+    notes: list[str] = []
+    table = read_table(path)
+    text_columns = _text_columns(table, text, label, notes)
+    label_column = _label_column(table, label, text_columns, notes)
+    task = _task(table, text_columns, label_column, None, kind, metric, label_names, notes)
+    return task, _rows(table, task, table.path.stem), notes
+
+
 def _task(
     table: Table,
     text_columns: tuple[str, ...],
@@ -155,6 +186,8 @@ def _task(
         names = ()
         if spellings is not None and len(set(spellings)) == 1:
             raise TinybertError(f"{where}: every label is {spellings[0]}: nothing to learn from")
+    if metric == "f1" and len(names) > 2:
+        raise TinybertError(f"metric 'f1' is for 2 classes, here are {len(names)}: take macro_f1")
     return Task(
         name=table.path.stem,
         kind=kind,

@@ -1,0 +1,78 @@
+"""The verbs as Python functions: the same names, settings and results as on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tinybert.cli.options import checked_values
+from tinybert.progress import Reporter
+from tinybert.settings import (
+    DistillSettings,
+    EvaluateSettings,
+    FinetuneSettings,
+    GeneralSettings,
+)
+
+__all__ = ["distill", "evaluate", "finetune", "general"]
+
+
+def _settings(kind: type, values: dict[str, Any]) -> Any:
+    """The same checks and conversions as on the command line: names, types, choices."""
+    for name in ("teacher", "model"):  # a Path is as good as a name
+        if isinstance(values.get(name), Path):
+            values[name] = str(values[name])
+    if isinstance(values.get("corpus"), (str, Path)):
+        values["corpus"] = [values["corpus"]]
+    if "corpus" in values:
+        values["corpus"] = [str(path) for path in values["corpus"]]
+    return kind(**checked_values(values, kind))
+
+
+def general(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
+    """Distil a general student from raw text (TinyBERT, section 3.2, first stage).
+
+    Args:
+        quiet: no progress on standard error.
+        settings: fields of :class:`tinybert.settings.GeneralSettings`; ``teacher``, ``corpus`` and
+            ``output`` are needed.
+
+    Returns:
+        What ``output/results.json`` holds.
+
+    Raises:
+        TinybertError: whatever is wrong with the input, in one sentence.
+    """
+    from tinybert.jobs.general import run_general
+
+    return run_general(_settings(GeneralSettings, settings), Reporter(quiet))
+
+
+def finetune(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
+    """Fine-tune an encoder on labels; see :func:`general` for arguments and errors.
+
+    ``model``, ``data`` and ``output`` of :class:`tinybert.settings.FinetuneSettings` are needed.
+    """
+    from tinybert.jobs.finetune import run_finetune
+
+    return run_finetune(_settings(FinetuneSettings, settings), Reporter(quiet))
+
+
+def distill(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
+    """Distil a task student from a fine-tuned teacher; see :func:`general`.
+
+    ``teacher``, ``data`` and ``output`` of :class:`tinybert.settings.DistillSettings` are needed.
+    """
+    from tinybert.jobs.distill import run_distill
+
+    return run_distill(_settings(DistillSettings, settings), Reporter(quiet))
+
+
+def evaluate(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
+    """Score a model on rows; see :func:`general`.
+
+    ``model`` and ``data`` of :class:`tinybert.settings.EvaluateSettings` are needed.
+    """
+    from tinybert.jobs.evaluate import run_evaluate
+
+    return run_evaluate(_settings(EvaluateSettings, settings), Reporter(quiet))

@@ -1,0 +1,1 @@
+"""Jobs: what each verb does, from settings to an output directory."""
