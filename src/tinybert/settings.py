@@ -206,6 +206,11 @@ class DistillSettings(LossSettings, StudentSettings, DataSettings, RunSettings):
     batch_size: int = setting(32, "rows an optimiser step", "training")
     warmup: float = setting(0.1, "share of the steps with rising learning rate", "training")
     temperature: float = setting(1.0, "of the prediction loss", "losses")
+    head: Literal["teacher", "random"] = setting(
+        "random",
+        "the prediction stage's head: random (the paper's), or the teacher's, read through W_h",
+        "student",
+    )
     evaluations: int = setting(1, "evaluations an epoch of the prediction stage", "training")
 
 

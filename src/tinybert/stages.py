@@ -49,6 +49,8 @@ class Stage:
         regression: one output instead of labels.
         teacher: None for plain fine-tuning, or where ``rows`` keep the teacher's logits.
         evaluation, metric, greater_is_better: how the best weights are chosen (None: the last).
+        prepare: changes the student before training, with the projections it carries; runs in
+            every process, so it draws no random numbers.
         dropout: the student's while it trains; None leaves its config alone.
     """
 
@@ -62,6 +64,7 @@ class Stage:
     evaluation: Callable[[Distiller], dict[str, float]] | None = None
     metric: str | None = None
     greater_is_better: bool = True
+    prepare: Callable[[PreTrainedModel, Projections | None], None] | None = None
     dropout: float | None = None
 
 
@@ -258,6 +261,8 @@ class Run:
             projections = Projections.load(student)
         elif (student / "projections.safetensors").is_file():
             projections = Projections.load(student)  # carried along untouched
+        if stage.prepare is not None:
+            stage.prepare(model, projections)
         if stage.dropout is not None:
             set_dropout(model, stage.dropout)
         use_attention(model, choices.attention)

@@ -196,6 +196,11 @@ class Teacher:
         order = aligned_labels(self.labels, names)
         self._order = None if order == list(range(len(order))) else order
 
+    @property
+    def label_order(self) -> list[int] | None:
+        """The model's output for each label spoken, where the orders differ."""
+        return self._order
+
     def only_as_deep_as(self, depth: int) -> None:
         """Drop the layers above ``depth``: for stages that read states of lower layers alone."""
         layers = self.config.num_hidden_layers
@@ -243,7 +248,7 @@ def cached_logits(
     device = next(teacher.model.parameters()).device
     logits: NDArray[np.float32] | None = None
     reporter = reporter or Reporter(quiet=True)
-    with reporter.track(len(rows), what) as progress:
+    with reporter.track(len(rows), what, unit="rows") as progress:
         for indices in length_batches(rows):
             batch = {k: v.to(device) for k, v in rows.batch(indices).items()}
             output = teacher.taps(batch, TapRequest(logits=True)).logits

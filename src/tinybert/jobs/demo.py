@@ -33,6 +33,7 @@ from tinybert.jobs.finetune import finetune_stage
 from tinybert.jobs.general import split_held_out
 from tinybert.measure import latency
 from tinybert.objectives import prediction_objective
+from tinybert.outputs import check_output
 from tinybert.progress import Reporter
 from tinybert.settings import DemoSettings, DistillSettings
 from tinybert.stages import Run, Stage, StageResult, save_student
@@ -52,8 +53,8 @@ MAX_LENGTH = 64
 class Plan:
     """Epochs and rates, found by trial for two cores and ten minutes."""
 
-    teacher_epochs: float = 2.0
-    teacher_rate: float = 6e-4
+    teacher_epochs: float = 2.5
+    teacher_rate: float = 5e-4
     general_epochs: float = 1.0
     general_rate: float = 1e-3
     general_batch: int = 32
@@ -98,6 +99,7 @@ def run_demo(settings: DemoSettings, reporter: Reporter) -> dict[str, Any]:
     begun = time.perf_counter()
     if settings.seeds < 1 or settings.scale <= 0:
         raise TinybertError("--seeds and --scale must be positive.")
+    check_output(settings.output or Path("tinybert-demo"), settings.overwrite)
     encoder_path = demo_teacher_path()
     plan = Plan().scaled(settings.scale)
     tokenizer = load_tokenizer(encoder_path)
@@ -154,6 +156,7 @@ def _fine_tune_teacher(demo: Demo, encoder_path: Path) -> StageResult:
         demo.rows,
         demo.schedule(plan.teacher_epochs, plan.teacher_rate),
         name="teacher",
+        dropout=plan.dropout,
     )
     return run.run(stage, run.made("encoder", start))
 
@@ -174,7 +177,7 @@ def _student(
         batch_size=plan.batch_size,
         dropout=plan.dropout,
         token_budget=demo.settings.token_budget,
-        evaluations=2,
+        head="teacher",
     )
 
     def keep(name: str, result: StageResult) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from transformers import PreTrainedModel
 
 from tinybert.batching import TokenRows
 from tinybert.errors import TinybertError
@@ -14,6 +17,7 @@ from tinybert.jobs.common import (
     Begun,
     TaskRows,
     begin_student,
+    calibration,
     check_student,
     described,
     frozen,
@@ -28,8 +32,10 @@ from tinybert.jobs.common import (
 from tinybert.measure.latency import check_length
 from tinybert.objectives import prediction_objective
 from tinybert.progress import Reporter
+from tinybert.projections import Projections
 from tinybert.settings import DistillSettings
 from tinybert.stages import Run, Stage
+from tinybert.students import fit_heads
 from tinybert.tasks.metrics import agreement, compute
 from tinybert.teachers import (
     Teacher,
@@ -177,11 +183,29 @@ def distillation_stages(
                 rows=with_targets(run, teacher, rows.train, reporter),
                 labels=names,
                 regression=regression,
+                prepare=_head(settings, rows, teacher, student, run.seed),
                 dropout=settings.dropout,
                 **_choice(run, rows, teacher, reporter),
             )
         )
     return stages
+
+
+def _head(
+    settings: DistillSettings, rows: TaskRows, teacher: Teacher, student: Begun, seed: int
+) -> Callable[[PreTrainedModel, Projections | None], None] | None:
+    """How the prediction stage's head starts: from the teacher's, where states were distilled."""
+    whole = student.mapping[-1] == teacher.config.num_hidden_layers
+    if settings.head == "random" or settings.intermediate_epochs <= 0 or not whole:
+        return None
+
+    def prepare(model: PreTrainedModel, projections: Projections | None) -> None:
+        if projections is not None:
+            weight = projections.weight_for(projections.layers)
+            batches = calibration(rows.train, seed)
+            fit_heads(model, teacher.model, weight, batches, teacher.label_order)
+
+    return prepare
 
 
 def with_targets(run: Run, teacher: Teacher, rows: TokenRows, reporter: Reporter) -> TokenRows:

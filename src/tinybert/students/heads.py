@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -13,7 +13,7 @@ from tinybert.students.fits import ridge
 from tinybert.students.layouts import getattr_path
 from tinybert.students.pca import corrected, strongest
 
-__all__ = ["start_heads"]
+__all__ = ["reorder_outputs", "start_heads"]
 
 # Dense map on the first token's state, activation, output map (None: no output map).
 _FIRST_TOKEN: tuple[tuple[str, Callable[[Tensor], Tensor], str], ...] = (
@@ -76,6 +76,16 @@ def start_heads(
         if theirs is not None and ours is not None:
             weight = (theirs.weight.double() @ axes).float()
             _start_output(ours, weight, theirs.bias, student_top, theirs(teacher_top))
+            return
+
+
+def reorder_outputs(student: PreTrainedModel, order: Sequence[int]) -> None:
+    """Let output i be what output ``order[i]`` was."""
+    for path in [out for _, _, out in _FIRST_TOKEN]:
+        linear = _linear(student, path)
+        if linear is not None:
+            linear.weight.copy_(linear.weight[list(order)])
+            linear.bias.copy_(linear.bias[list(order)])
             return
 
 

@@ -13,12 +13,12 @@ from transformers import PreTrainedModel
 from tinybert.errors import TinybertError
 from tinybert.projections import Projections
 from tinybert.students.calibration import Batches, model_inputs, real
-from tinybert.students.heads import start_heads
+from tinybert.students.heads import reorder_outputs, start_heads
 from tinybert.students.layouts import encoder_of
 from tinybert.students.pca import start_body, start_projections
 from tinybert.students.shapes import Shape, shape_of
 
-__all__ = ["STARTS", "start_student"]
+__all__ = ["STARTS", "fit_heads", "start_student"]
 
 STARTS = ("random", "layers", "pca")
 _LAYER = re.compile(r"^(.*?\blayers?)\.(\d+)\.(.*)$")
@@ -95,6 +95,42 @@ def start_student(
         elif start == "pca":
             _pca(student, teacher_model, mapping, calibration or [], projections)
     return student
+
+
+@torch.no_grad()
+def fit_heads(
+    student: PreTrainedModel,
+    teacher_model: PreTrainedModel,
+    weight: Tensor,
+    calibration: Batches,
+    order: Sequence[int] | None = None,
+) -> None:
+    """Start the heads of a student whose states follow its teacher's already.
+
+    After intermediate-layer distillation H_S·W_h is near H_T, so that the teacher's own head, read
+    through W_h and ridge-corrected on calibration rows, answers nearly as the teacher does; the
+    paper starts the prediction stage from a random head.
+
+    Args:
+        student: changed in place; its mode and random states stay as they are.
+        weight: W_h of the student's top layer, (teacher width, student width).
+        calibration: batches of model inputs.
+        order: the teacher's output for each of the student's, where their orders differ.
+    """
+    was_training, device = student.training, student.device
+    student.train(False)
+    source = copy.deepcopy(teacher_model)
+    source.to(torch.float32).eval()  # type: ignore[arg-type]
+    batches = [model_inputs(batch, device) for batch in calibration]
+
+    def top(model: PreTrainedModel) -> Tensor:
+        return torch.cat([model.base_model(**b).last_hidden_state[real(b)] for b in batches])
+
+    axes = weight.detach().to(device, torch.float64)
+    start_heads(student, source, axes, top(student), top(source), _first_tokens(batches))
+    if order is not None:
+        reorder_outputs(student, order)
+    student.train(was_training)
 
 
 def _check_layers(teacher: PreTrainedModel, shape: Shape) -> None:
