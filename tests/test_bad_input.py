@@ -194,6 +194,7 @@ BAD: list[tuple[str, str]] = [
     ),
     (f"{DISTILL} --batch-size 0", "--batch-size 0 makes no sense: it has to be 1 or more"),
     (f"{DISTILL} --dropout 1.5", "--dropout 1.5 makes no sense: it has to be between 0 and 0.99"),
+    (f"{DISTILL} --seed -1", "--seed -1 makes no sense: it has to be 0 or more"),
     (f"{DISTILL} --temperature 0", "it has to be more than 0"),
     (f"{FINETUNE} --epochs nan", "--epochs nan makes no sense"),
     (f"{FINETUNE} --epochs many", "--epochs: expected a number"),
@@ -203,6 +204,7 @@ BAD: list[tuple[str, str]] = [
     # corpora
     (f"{GENERAL} --corpus nowhere.txt", "there is no text file nowhere.txt"),
     (f"{GENERAL} --corpus no-model", "is a directory: name the text files in it"),
+    (f"{GENERAL} --corpus corpus.txt nowhere.txt", "there is no text file nowhere.txt"),
     (f"{GENERAL} --corpus empty.txt", "empty.txt holds no text"),
     (f"{GENERAL} --corpus latin1.txt", "is not UTF-8 text"),
     (GENERAL.replace("corpus.txt", "short.txt"), "one block of tokens only"),

@@ -76,12 +76,23 @@ def test_a_slow_bfloat16_is_not_tried(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (made.precision, made.teacher_precision) == ("float32", "float32")
 
 
-def test_measuring_leaves_student_and_random_state_alone(tmp_path: Path) -> None:
+def test_measuring_leaves_student_and_random_state_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[bool] = []
+
+    def judge(device: torch.device) -> tuple[bool, str]:
+        _, why = fast_bfloat16(device)  # the real one, products and all
+        judged.append(True)
+        return True, why
+
+    monkeypatch.setattr(choices, "fast_bfloat16", judge)
     student = tiny.encoder(hidden_dropout_prob=0.5).train()
     before = {k: v.clone() for k, v in student.state_dict().items()}
     state = torch.random.get_rng_state()
     made = choose(tmp_path / "choices.json", student, tiny.rows(10))
     assert torch.equal(state, torch.random.get_rng_state())
+    assert judged
     assert student.training
     assert all(p.grad is None for p in student.parameters())
     for name, tensor in student.state_dict().items():

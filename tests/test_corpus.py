@@ -125,4 +125,16 @@ def test_packed_files_that_are_cut_short_or_not_packed(
 
 def test_no_files() -> None:
     with pytest.raises(TinybertError, match="no corpus was given"):
-        list(read_documents([]))
+        read_documents([])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"), [(missing, "there is no text file"), (directory, "is a directory")]
+)
+def test_all_files_are_looked_at_before_one_is_read(
+    tmp_path: Path, make: Callable[[Path], None], message: str
+) -> None:
+    (tmp_path / "first.txt").write_text(TEXT)
+    make(tmp_path / "second.txt")
+    with pytest.raises(TinybertError, match=message):
+        read_documents([tmp_path / "first.txt", tmp_path / "second.txt"])  # not iterated

@@ -263,6 +263,58 @@ def test_killed_process_leaves_no_half_directory(tmp_path: Path) -> None:
         assert names(tmp_path) == ["student"]  # the killed run's remains are gone
 
 
+REPLACING = """
+import os, signal, sys
+from pathlib import Path
+from tinybert.outputs import whole_directory
+rename = Path.rename
+def killed(self, to):
+    if "{moment}" == "old discarded" and ".old-" in self.name:
+        os.kill(os.getpid(), signal.SIGKILL)
+    result = rename(self, to)
+    if "{moment}" == "old set aside" and ".old-" in Path(to).name:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return result
+Path.rename = killed
+with whole_directory(sys.argv[1], overwrite=True) as partial:
+    (partial / "new").write_text("new")
+"""
+
+
+@pytest.mark.parametrize(
+    ("moment", "left", "found"),
+    [("old set aside", [".student.old-", ".student.partial-"], "old"),
+     ("old discarded", [".student.old-", "student"], "new")],
+)  # fmt: skip
+def test_killed_while_replacing_there_is_always_a_whole_result(
+    tmp_path: Path, moment: str, left: list[str], found: str
+) -> None:
+    target = tmp_path / "student"
+    with whole_directory(target) as partial:
+        (partial / "old").write_text("old")
+    code = REPLACING.format(moment=moment)
+    assert subprocess.run([sys.executable, "-c", code, str(target)]).returncode == -signal.SIGKILL
+    for name, start in zip(names(tmp_path), left, strict=True):
+        assert name.startswith(start)
+    with pytest.raises(TinybertError, match="exists already"):
+        check_output(target)
+    assert names(target) == [found]
+    with whole_directory(target, overwrite=True) as partial:
+        assert names(target) == [found]
+        (partial / "third").write_text("3")
+    assert names(tmp_path) == ["student"]
+    assert names(target) == ["third"]
+
+
+def test_result_set_aside_by_a_run_still_alive_is_left_alone(tmp_path: Path) -> None:
+    alive = tmp_path / f".student.old-{outputs._host()}-{os.getpid()}-abc123"
+    alive.mkdir()
+    assert check_output(tmp_path / "student") == tmp_path / "student"
+    with whole_directory(tmp_path / "student"):
+        pass
+    assert alive.exists()
+
+
 def test_remains_of_a_run_still_alive_or_elsewhere_are_left_alone(tmp_path: Path) -> None:
     alive = tmp_path / f".student.partial-{outputs._host()}-{os.getpid()}-abc123"
     elsewhere = tmp_path / ".student.partial-another_machine-1-abc123"

@@ -123,14 +123,12 @@ def test_time_left_follows_the_recent_speed() -> None:
         assert track.seconds_left() == pytest.approx(1000 - 201, rel=0.05)
 
 
-def test_unknown_and_changed_totals() -> None:
+def test_unknown_and_empty_totals() -> None:
     clock = Clock()
     with plain(clock, quiet=True).track(None, "read", unit="rows") as track:
         clock.now += 1
         track.advance(5)
         assert track.line() == "read 5 rows"
-        track.set_total(10)
-        assert track.line() == "read 5/10 rows, 50 % · 1s left"
     with plain(clock).track(0, "nothing") as track:
         assert track.seconds_left() == 0
         assert track.line() == "nothing 0/0 steps · 0s left"
@@ -156,7 +154,6 @@ def test_live_display_and_nested_tracks(capsys: pytest.CaptureFixture[str]) -> N
         reporter.say("between [bold]")
         reporter.heading("part")
         outer.advance()
-        outer.set_total(1)
     assert reporter._live is None
     reporter.table("T", ["a"], [[1]])
     captured = capsys.readouterr()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+
 from support import tiny
 from support.killed import run_job, weights
 
@@ -60,10 +62,30 @@ def test_general_stage(general: dict[str, Any], tmp_path: Path) -> None:
     assert weights(tmp_path / "killed") == weights(tmp_path / "unbroken")
 
 
-def test_task_stages(tmp_path: Path) -> None:
-    teacher = tiny.saved_classifier(tmp_path / "teacher", layers=4, width=32)
-    settings = {
-        "teacher": str(teacher),
+def test_what_was_measured_is_read_again(general: dict[str, Any], tmp_path: Path) -> None:
+    """What ``auto`` chose at first holds for the whole run, whatever would be measured later."""
+    settings = general | {
+        "output": tmp_path / "student",
+        "precision": "auto",
+        "teacher_precision": "auto",
+        "attention": "auto",
+    }
+    file = tmp_path / "student.run" / "choices.json"
+    assert run_job("general", settings, (STEP, 2, True)) == -9
+    first = (file.read_bytes(), file.stat().st_mtime_ns)
+    chosen = json.loads(first[0])
+    assert chosen["precision"] in ("float32", "bfloat16")
+    assert chosen["attention"] in ("direct", "fused")
+    assert run_job("general", settings | {"resume": True}, (STEP, 3, True)) == -9
+    assert (file.read_bytes(), file.stat().st_mtime_ns) == first
+    assert run_job("general", settings | {"resume": True}) == 0
+    assert (tmp_path / "student" / "model.safetensors").is_file()
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> dict[str, Any]:
+    return {
+        "teacher": str(tiny.saved_classifier(tmp_path / "teacher", layers=4, width=32)),
         "data": tiny.task_file(tmp_path / "train.csv", 200),
         "student": "2x16",
         "intermediate_epochs": 3,
@@ -75,15 +97,46 @@ def test_task_stages(tmp_path: Path) -> None:
         "precision": "float32",
         "attention": "direct",
     }
-    assert run_job("distill", settings | {"output": tmp_path / "unbroken"}) == 0
+
+
+def test_task_stages(task: dict[str, Any], tmp_path: Path) -> None:
+    assert run_job("distill", task | {"output": tmp_path / "unbroken"}) == 0
     steps = 3 * -(-180 // 16)
     kills = [
         (STEP, 15, True),  # intermediate stage
         (SEAL, 1, True),
         (STEP, steps - 20, True),  # intermediate or prediction, as far as it came
-        ("tinybert.training:save_model", 1, False),  # best weights half-written
         (EVALUATE, 2, True),
         (STEP, 5, False),
+    ]
+    finish("distill", task | {"output": tmp_path / "killed"}, kills)
+    assert weights(tmp_path / "killed") == weights(tmp_path / "unbroken")
+
+
+def test_best_weights_half_written(task: dict[str, Any], tmp_path: Path) -> None:
+    settings = task | {"intermediate_epochs": 0, "prediction_epochs": 1}
+    assert run_job("distill", settings | {"output": tmp_path / "unbroken"}) == 0
+    killed = settings | {"output": tmp_path / "killed"}
+    # The stage's first file is that of the best weights; it is written, not yet in place.
+    assert run_job("distill", killed, ("tinybert.training:save_model", 1, True)) == -9
+    run = tmp_path / "killed.run"
+    assert not list(run.rglob("best-*.safetensors"))
+    (partial,) = run.rglob(".best-*.safetensors.partial-*")
+    with partial.open("r+b") as file:
+        file.truncate(partial.stat().st_size // 2)
+    finish("distill", killed | {"resume": True}, [])
+    assert weights(tmp_path / "killed") == weights(tmp_path / "unbroken")
+
+
+def test_head_that_starts_from_the_teacher(task: dict[str, Any], tmp_path: Path) -> None:
+    settings = task | {"head": "teacher", "intermediate_epochs": 2, "prediction_epochs": 2}
+    assert run_job("distill", settings | {"output": tmp_path / "unbroken"}) == 0
+    kills = [
+        (STEP, 5, True),
+        ("tinybert.jobs.distill:fit_heads", 1, False),  # intermediate stage done
+        ("tinybert.jobs.distill:fit_heads", 1, True),  # fitted, nothing of it kept
+        (STEP, 6, True),
+        (EVALUATE, 1, True),
     ]
     finish("distill", settings | {"output": tmp_path / "killed"}, kills)
     assert weights(tmp_path / "killed") == weights(tmp_path / "unbroken")

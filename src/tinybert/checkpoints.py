@@ -11,7 +11,7 @@ import json
 import shutil
 from pathlib import Path
 
-from tinybert.outputs import fsync_tree
+from tinybert.outputs import fsync, fsync_tree
 
 __all__ = ["MARK", "drop_old", "newest_whole", "publish", "seal"]
 
@@ -35,6 +35,7 @@ def publish(staged: Path, final: Path) -> None:
     if final.exists():
         shutil.rmtree(final)
     staged.rename(final)
+    fsync(final.parent)
 
 
 def _step(directory: Path) -> int | None:

@@ -35,15 +35,22 @@ def read_documents(paths: Sequence[str | Path]) -> Iterator[list[str]]:
     One paragraph a line, a blank line between documents; a file's end ends a document.
 
     Raises:
-        TinybertError: a file is missing, empty, a directory, not UTF-8, or cut short.
+        TinybertError: a file is missing or a directory (said at once, before any is read); or, as
+            it is read, empty, not UTF-8 or cut short.
     """
     if not paths:
         raise TinybertError("no corpus was given: name at least one text file with --corpus.")
-    for path in map(Path, paths):
+    files = [Path(path) for path in paths]
+    for path in files:
         if path.is_dir():
             raise TinybertError(f"{path} is a directory: name the text files in it.")
         if not path.is_file():
             raise TinybertError(f"there is no text file {path}.")
+    return _read(files)
+
+
+def _read(files: Sequence[Path]) -> Iterator[list[str]]:
+    for path in files:
         found = False
         opener = _OPENERS.get(path.suffix, open)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -61,6 +62,8 @@ def held_out_losses(
         lengths = rows.lengths.astype(np.float64)
         whole = {"rows": len(rows), "tokens": lengths.sum(), "pairs": (lengths**2).sum()}
         request = distiller.objective.teacher_taps
+        if rows.targets is not None:  # the teacher's logits are kept
+            request = replace(request, logits=False)
         sums: dict[str, float] = {}
         for piece in pieces:
             batch = {name: tensor.to(device) for name, tensor in rows.batch(piece).items()}

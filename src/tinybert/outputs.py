@@ -2,7 +2,7 @@
 
 A directory is written beside its final name, flushed to disk and renamed: whoever finds the final
 name finds a whole result, also after a kill or a power cut. What a killed run left beside it is
-removed by the next run to the same name.
+removed by the next run to the same name; an old result that it had set aside comes back.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ __all__ = [
     "check_output",
     "check_space",
     "clear_errors",
+    "fsync",
     "fsync_tree",
     "is_out_of_space",
     "whole_directory",
@@ -34,6 +35,7 @@ __all__ = [
     "write_json_whole",
 ]
 
+_PARTIAL, _OLD = "partial", "old"
 _SPACE_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 _SPACE_TEXTS = ("No space left on device", "Disk quota exceeded", "os error 28")
 
@@ -41,11 +43,14 @@ _SPACE_TEXTS = ("No space left on device", "Disk quota exceeded", "os error 28")
 def check_output(path: str | Path, overwrite: bool = False) -> Path:
     """Check, before any work, that a directory can be written at ``path``; nothing is created.
 
+    What a run killed while it replaced ``path`` had set aside is moved back first.
+
     Returns the absolute path (symbolic links followed). Raises ``TinybertError`` if it exists and
     ``overwrite`` is off, is a file, is a directory that must not be replaced (the current one, the
     home directory, one that holds them, a mount point), or lies where nothing may be written.
     """
     path = Path(path).expanduser().resolve()
+    _bring_back_old(path)
     if path.is_dir():
         if not overwrite:
             raise TinybertError(
@@ -105,7 +110,7 @@ def whole_directory(path: str | Path, overwrite: bool = False) -> Iterator[Path]
         made = _make_parents(path.parent)
         try:
             _remove_stale(path)
-            partial = path.parent / _partial_name(path.name)
+            partial = path.parent / _hidden_name(path.name, _PARTIAL)
             partial.mkdir()
             try:
                 yield partial
@@ -146,14 +151,14 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     was before.
     """
     path = Path(path).expanduser().resolve()
-    partial = path.parent / _partial_name(path.name)
+    partial = path.parent / _hidden_name(path.name, _PARTIAL)
     with clear_errors(path):
         try:
             _remove_stale(path)
             yield partial
-            _fsync(partial)
+            fsync(partial)
             partial.replace(path)
-            _fsync(path.parent)
+            fsync(path.parent)
         except BaseException:
             with suppress(OSError):
                 partial.unlink()
@@ -166,8 +171,8 @@ def fsync_tree(path: str | Path) -> None:
         for name in names:
             file = Path(folder) / name
             if not file.is_symlink():
-                _fsync(file)
-        _fsync(Path(folder))
+                fsync(file)
+        fsync(Path(folder))
 
 
 @contextmanager
@@ -232,15 +237,16 @@ def _check_replaceable(path: Path) -> None:
 
 def _move_into_place(partial: Path, path: Path, overwrite: bool) -> None:
     if overwrite and path.exists():
-        old = path.parent / _partial_name(path.name)
+        # Under a name of its own: between the two renames it is the only whole result.
+        old = path.parent / _hidden_name(path.name, _OLD)
         path.rename(old)
         try:
             partial.rename(path)
         except BaseException:
             old.rename(path)
             raise
-        _fsync(path.parent)
-        shutil.rmtree(old, ignore_errors=True)
+        fsync(path.parent)
+        _discard_old(old, path)
         return
     try:
         if path.exists():
@@ -255,27 +261,51 @@ def _move_into_place(partial: Path, path: Path, overwrite: bool) -> None:
         raise TinybertError(
             f"another program made {path} in the meantime: the result is kept in {kept}"
         ) from error
-    _fsync(path.parent)
+    fsync(path.parent)
 
 
-def _partial_name(name: str) -> str:
-    return f".{name}.partial-{_host()}-{os.getpid()}-{secrets.token_hex(3)}"
+def _hidden_name(name: str, kind: str) -> str:
+    return f".{name}.{kind}-{_host()}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
 def _host() -> str:
     return re.sub(r"[^\w.]", "_", socket.gethostname())[:40]
 
 
+def _left_behind(path: Path, kind: str) -> list[Path]:
+    """What killed runs of this machine left beside ``path``."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.{kind}-{re.escape(_host())}-(\d+)-\w+")
+    matches = ((entry, pattern.fullmatch(entry.name)) for entry in path.parent.iterdir())
+    return [entry for entry, match in matches if match and not _is_alive(int(match.group(1)))]
+
+
 def _remove_stale(path: Path) -> None:
-    """Remove what killed runs of this machine left beside ``path``."""
-    pattern = re.compile(rf"\.{re.escape(path.name)}\.partial-{re.escape(_host())}-(\d+)-\w+")
-    for entry in path.parent.iterdir():
-        match = pattern.fullmatch(entry.name)
-        if match and not _is_alive(int(match.group(1))):
-            if entry.is_dir():
-                shutil.rmtree(entry, ignore_errors=True)
-            else:
-                entry.unlink(missing_ok=True)
+    """Remove what killed runs left beside ``path``; a set-aside result only if ``path`` exists."""
+    for entry in _left_behind(path, _PARTIAL):
+        if entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
+    if path.exists():
+        for old in _left_behind(path, _OLD):
+            _discard_old(old, path)
+
+
+def _bring_back_old(path: Path) -> None:
+    """Move the result back that a run killed while it replaced ``path`` had set aside."""
+    with suppress(OSError):  # no such parent, or one that must not be read or written
+        for old in _left_behind(path, _OLD):
+            if not path.exists():
+                old.rename(path)
+                fsync(path.parent)
+
+
+def _discard_old(old: Path, path: Path) -> None:
+    """Remove a set-aside result, under a name from which half of it is never brought back."""
+    doomed = path.parent / _hidden_name(path.name, _PARTIAL)
+    with suppress(OSError):
+        old.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _is_alive(pid: int) -> bool:
@@ -306,7 +336,8 @@ def _existing_ancestor(path: Path) -> Path:
     return path
 
 
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
+    """Flush one file or directory to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

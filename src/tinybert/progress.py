@@ -188,12 +188,6 @@ class Tracker:
             self._printed = (now, done)
             self._reporter._show(self)
 
-    def set_total(self, total: int | None) -> None:
-        """The amount of work turned out to be another one."""
-        with self._reporter._lock:
-            self.total = total
-            self._reporter._show(self)
-
     def seconds_left(self) -> float | None:
         """Seconds left at the speed of the last minute; None while unknown."""
         if self.total is None:

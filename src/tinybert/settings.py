@@ -35,6 +35,7 @@ def setting(default: Any, help: str, group: str = "main") -> Any:
 
 # The least value that makes sense; (least, True) excludes it.
 _LEAST: dict[str, tuple[float, bool]] = {
+    "seed": (0, False),
     "token_budget": (1, False),
     "log_every": (1, False),
     "gradient_norms_every": (0, False),
@@ -114,7 +115,8 @@ class StudentSettings(Checked):
     )
     start: Start = setting(
         "auto",
-        "pca, layers or random (the paper's); auto: layers at the teacher's width, else pca",
+        "pca, layers or random (the paper's); auto: pca where the architecture allows it, else "
+        "layers at the teacher's width, else random",
         "student",
     )
     layer_mapping: str = setting(
@@ -185,7 +187,9 @@ class GeneralSettings(LossSettings, StudentSettings, RunSettings):
 class FinetuneSettings(DataSettings, RunSettings):
     """Plain fine-tuning of an encoder on labels: makes teachers, and is the control."""
 
-    model: str | None = setting(None, "encoder or classifier: directory or Hub name")
+    model: str | None = setting(
+        None, "encoder (a classifier's head is made anew): directory or Hub name"
+    )
     epochs: float = setting(3.0, "passes over the rows", "training")
     steps: int | None = setting(None, "optimiser steps, instead of epochs", "training")
     batch_size: int = setting(32, "rows an optimiser step", "training")
@@ -208,7 +212,8 @@ class DistillSettings(LossSettings, StudentSettings, DataSettings, RunSettings):
     temperature: float = setting(1.0, "of the prediction loss", "losses")
     head: Literal["teacher", "random"] = setting(
         "random",
-        "the prediction stage's head: random (the paper's), or the teacher's, read through W_h",
+        "the head that the prediction stage starts from: random, the one the student carries (the "
+        "paper's), or the teacher's, read through W_h",
         "student",
     )
     evaluations: int = setting(1, "evaluations an epoch of the prediction stage", "training")

@@ -98,7 +98,8 @@ class Run:
 
     Args:
         output: final directory; must not exist unless ``overwrite``.
-        settings: what the user asked for, as plain data; a resumed run must ask for the same.
+        settings: what makes this run what it is, as plain data: what the user asked for and
+            fingerprints of what is read. A resumed run must bring the same.
         reporter: where progress is told.
         resume, overwrite: what to do with an unfinished run found beside ``output``.
 
@@ -123,14 +124,15 @@ class Run:
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
         self.state = PartialState(cpu=not torch.cuda.is_available())
-        self.output, self.reporter, self.seed = Path(output), reporter, seed
+        self.output = check_output(output, overwrite)
+        self.reporter, self.seed = reporter, seed
         self.work = self.output.with_name(self.output.name + ".run")
         self.overwrite, self.tensorboard = overwrite, tensorboard
         self.wanted = (precision, teacher_precision, attention)
         self.callbacks = list(callbacks)
         self.device = self.state.device
-        check_output(self.output, overwrite)
         plain = json.loads(json.dumps(dict(settings), default=str, sort_keys=True))
+        plain["processes"] = self.state.num_processes
         if self.state.is_main_process:
             self._open(plain, resume)
         self.state.wait_for_everyone()
@@ -139,6 +141,10 @@ class Run:
     def _open(self, settings: dict[str, Any], resume: bool) -> None:
         file = self.work / SETTINGS_FILE
         if self.work.exists() and self.overwrite and not resume:
+            if any(self.work.iterdir()) and not file.is_file():
+                raise TinybertError(
+                    f"{self.work} is in the way and was not made by tinybert: move it elsewhere."
+                )
             shutil.rmtree(self.work)
         if self.work.exists() and any(self.work.iterdir()):
             if not resume:
@@ -151,8 +157,8 @@ class Run:
             changed = sorted(n for n in names if begun.get(n) != settings.get(n))
             if changed:
                 raise TinybertError(
-                    f"the run in {self.work} was begun with other settings "
-                    f"({', '.join(changed)}): resume it with the same, or start again with "
+                    f"the run in {self.work} was begun with another "
+                    f"{', '.join(changed)}: resume it with the same, or start again with "
                     "--overwrite."
                 )
         self.work.mkdir(parents=True, exist_ok=True)
@@ -253,7 +259,9 @@ class Run:
         # A head or projections that are new get the same start in every process and on resume.
         set_seed(self.seed)
         tokenizer = load_tokenizer(student)
-        model = load_encoder(student, labels=stage.labels, regression=stage.regression)
+        model = load_encoder(
+            student, labels=stage.labels, regression=stage.regression, seed=self.seed
+        )
         cast(torch.nn.Module, model).to(self.device)
         choices = self.choices(model, stage.rows, stage.schedule.batch_size)
         projections = None
@@ -303,13 +311,12 @@ class Run:
 
 
 def set_dropout(model: PreTrainedModel, p: float) -> None:
-    """Set every dropout of ``model`` to ``p``, in modules and config."""
+    """Let every dropout of ``model`` be ``p`` from now on; its config, which is saved, stays."""
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = p
-    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
-        if hasattr(model.config, name):
-            setattr(model.config, name, p)
+        elif isinstance(getattr(module, "attention_dropout", None), float):  # ModernBERT
+            module.attention_dropout = p  # type: ignore[assignment]
 
 
 class _Progress(TrainerCallback):

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,6 +35,7 @@ __all__ = [
     "aligned_labels",
     "cached_logits",
     "check_fits",
+    "fingerprint",
     "load_encoder",
     "load_tokenizer",
     "without_bars",
@@ -72,7 +74,11 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
 
 @without_bars()
 def load_encoder(
-    path: str | Path, *, labels: Sequence[str] | None = None, regression: bool = False
+    path: str | Path,
+    *,
+    labels: Sequence[str] | None = None,
+    regression: bool = False,
+    seed: int = 0,
 ) -> PreTrainedModel:
     """A model in float32: the bare encoder, or with a classification head.
 
@@ -83,12 +89,19 @@ def load_encoder(
         path: directory or Hub name.
         labels: label names; gives a sequence-classification model with that head (newly made
             where the model has none). Empty with ``regression``.
+        seed: of weights that the model does not have yet; the global random state stays.
         regression: one output, mean squared error.
 
     Raises:
         TinybertError: no such model, or it cannot be loaded.
     """
     _check_directory(path)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _loaded(path, labels, regression)
+
+
+def _loaded(path: str | Path, labels: Sequence[str] | None, regression: bool) -> PreTrainedModel:
     options: dict[str, Any] = {"dtype": torch.float32}
     try:
         if labels is None and not regression:
@@ -139,6 +152,16 @@ def has_head(path: str | Path) -> bool:
     return any("SequenceClassification" in name for name in config.architectures or [])
 
 
+def head_labels(path: str | Path) -> tuple[str, ...]:
+    """Label names of a saved model's head, in the order of its outputs (one for regression)."""
+    return label_names(AutoConfig.from_pretrained(str(path)))
+
+
+def label_names(config: Any) -> tuple[str, ...]:
+    """Label names of a config, in the order of the outputs."""
+    return tuple(config.id2label[i] for i in range(config.num_labels))
+
+
 class Teacher:
     """A frozen model that shows its taps.
 
@@ -179,7 +202,7 @@ class Teacher:
     @property
     def labels(self) -> tuple[str, ...]:
         """Label names in the order of the outputs."""
-        return tuple(self.config.id2label[i] for i in range(self.config.num_labels))
+        return label_names(self.config)
 
     @torch.no_grad()
     def taps(self, batch: Mapping[str, Tensor], request: TapRequest) -> Taps:
@@ -213,14 +236,18 @@ class Teacher:
                     return
 
     def fingerprint(self) -> str:
-        """A hash of config and weights, to know whether kept outputs are this teacher's."""
-        digest = hashlib.sha256(self.config.to_json_string(use_diff=False).encode())
-        for name, tensor in sorted(self.model.state_dict().items()):
-            digest.update(name.encode())
-            raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-            digest.update(raw.numpy().data)
-        digest.update(repr(self._order).encode())
-        return digest.hexdigest()[:16]
+        """Of model and label order, to know whether kept outputs are this teacher's."""
+        return fingerprint(self.model) + repr(self._order)
+
+
+def fingerprint(model: PreTrainedModel) -> str:
+    """A hash of a model's config and weights."""
+    digest = hashlib.sha256(model.config.to_json_string(use_diff=False).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(raw.numpy().data)
+    return digest.hexdigest()[:16]
 
 
 def cached_logits(
@@ -235,12 +262,8 @@ def cached_logits(
     A stage that reads logits alone needs no teacher in its loop: the rows are run once, in batches
     of like lengths, and kept at ``path`` (whole or absent), keyed by teacher and rows.
     """
-    key = hashlib.sha256(teacher.fingerprint().encode())
-    key.update(np.ascontiguousarray(rows.ids).tobytes())
-    key.update(np.ascontiguousarray(rows.offsets).tobytes())
-    if rows.type_ids is not None:
-        key.update(np.ascontiguousarray(rows.type_ids).tobytes())
-    name = key.hexdigest()[:16]
+    key = f"{teacher.fingerprint()} {replace(rows, labels=None, targets=None).fingerprint()}"
+    name = hashlib.sha256(key.encode()).hexdigest()[:16]
     file = None if path is None else path / f"logits-{name}.npy"
     if file is not None and file.is_file():
         kept: NDArray[np.float32] = np.load(file)

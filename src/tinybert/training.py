@@ -18,7 +18,7 @@ import contextlib
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,7 +33,7 @@ from tinybert.batching import StepSampler, TokenRows, step_loader
 from tinybert.distiller import Distiller, count_units
 from tinybert.errors import TinybertError
 from tinybert.outputs import whole_file
-from tinybert.taps import TapRequest, Taps
+from tinybert.taps import Taps
 from tinybert.teachers import Teacher
 
 __all__ = ["DistillationTrainer", "Schedule"]
@@ -119,7 +119,7 @@ class DistillationTrainer(Trainer):
             raise TinybertError("training on labels needs labels, and these rows have none.")
         request = distiller.objective.teacher_taps
         if rows.targets is not None:
-            request = TapRequest(request.attention, request.hidden, request.embedding, False)
+            request = replace(request, logits=False)
         if request and teacher is None:
             raise TinybertError("this objective reads a teacher, and none was given.")
         self.request = request
@@ -163,6 +163,9 @@ class DistillationTrainer(Trainer):
             ddp_backend="gloo" if on_cpu and int(os.environ.get("WORLD_SIZE", "1")) > 1 else None,
             remove_unused_columns=False,
         )
+        # One process, one device: several GPUs are for torchrun or accelerate launch.
+        if arguments.n_gpu > 1:
+            arguments._n_gpu = 1
         self.eval_steps = _every(per_epoch, schedule.evaluations, self.total_steps)
         self.save_steps = _every(per_epoch, schedule.checkpoints, self.total_steps)
         super().__init__(
@@ -217,7 +220,7 @@ class DistillationTrainer(Trainer):
                 with self.compute_loss_context_manager():
                     output = model(batch, taps, share)
                 if norms_due and i == 0:
-                    self._log_gradient_norms(output["terms"])
+                    self._log_gradient_norms(output["terms"], share)
                 self.accelerator.backward(output["loss"])
             loss = output["loss"].detach()
             total = loss if total is None else total + loss
@@ -226,10 +229,14 @@ class DistillationTrainer(Trainer):
                 self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._summed += 1
         assert total is not None
-        # On a GPU looking at the value stalls the queue, so there it is looked at when logged.
-        if self.args.device.type == "cpu":
-            self._stop_if_not_finite(float(total))
         return total
+
+    def _clip_grad_norm(self, model: nn.Module) -> Any:
+        """The parent's; a norm that is not finite stops the run before the weights move."""
+        norm = super()._clip_grad_norm(model)  # type: ignore[no-untyped-call]
+        if not self.args.fp16:  # its scaler skips such steps by itself
+            self._stop_if_not_finite(float(norm), "gradient")
+        return norm
 
     def _teacher_taps(self, batch: dict[str, Tensor]) -> Taps:
         taps = Taps()
@@ -247,10 +254,9 @@ class DistillationTrainer(Trainer):
         own = torch.tensor(
             [0.0 if stand_in else float(sum(c[u] for c in counts)) for u in units],
             dtype=torch.float64,
-            device=self.args.device,
         )
         world = self.args.world_size
-        whole = self.accelerator.reduce(own, "sum") if world > 1 else own
+        whole = self.accelerator.reduce(own.to(self.args.device), "sum") if world > 1 else own
         # DDP averages gradients over processes; the sum is wanted.
         return [
             {
@@ -260,13 +266,17 @@ class DistillationTrainer(Trainer):
             for c in counts
         ]
 
-    def _log_gradient_norms(self, terms: dict[str, Tensor]) -> None:
-        """Norm of each kind of term's gradient at the student's weights, of one micro-batch."""
+    def _log_gradient_norms(self, terms: dict[str, Tensor], share: dict[str, float]) -> None:
+        """Norm of each kind of term's gradient at the student's weights.
+
+        Of the first micro-batch (the longest rows), each term as its mean over that micro-batch, so
+        that the figures do not depend on how the effective batch is cut among terms.
+        """
         distiller = self.distiller
         parameters = [p for p in distiller.student.parameters() if p.requires_grad]
         kinds: dict[str, Tensor] = {}
         for term in distiller.objective.terms:
-            value = term.weight * terms[term.name]
+            value = term.weight * terms[term.name] / max(share[term.unit], 1e-12)
             kinds[term.kind] = kinds[term.kind] + value if term.kind in kinds else value
         figures = {}
         for kind, value in kinds.items():
@@ -275,11 +285,11 @@ class DistillationTrainer(Trainer):
             figures[f"gradient_norm/{kind}"] = float(torch.stack(squares).sum().sqrt())
         self.log(figures)
 
-    def _stop_if_not_finite(self, loss: float) -> None:
-        if not math.isfinite(loss):
+    def _stop_if_not_finite(self, value: float, what: str) -> None:
+        if not math.isfinite(value):
             raise TinybertError(
-                f"the loss became {loss} at step {self.state.global_step + 1}: nothing was saved "
-                f"after the last checkpoint; lower the learning rate "
+                f"the {what} became {value} at step {self.state.global_step + 1}: nothing was "
+                f"saved after the last checkpoint; lower the learning rate "
                 f"({self.args.learning_rate:g}), or train in float32 (--precision float32)."
             )
 
@@ -288,7 +298,6 @@ class DistillationTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """The parent's log, with the mean of every term since the last line and real epochs."""
         if "loss" in logs and self._summed:
-            self._stop_if_not_finite(logs["loss"])
             world = self.args.world_size
             for name, value in self._sums.items():
                 mean = value / self._summed
@@ -323,18 +332,22 @@ class DistillationTrainer(Trainer):
                 self.state.best_metric = value
                 self.state.best_global_step = self.state.global_step
                 if self.args.should_save:
-                    with whole_file(self.directory / "best.safetensors") as temporary:
+                    with whole_file(self._best_file()) as temporary:
                         save_model(distiller, str(temporary))
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )
         return metrics
 
+    def _best_file(self) -> Path:
+        """Named by its step: a resumed run takes the file that its own state speaks of."""
+        return self.directory / f"best-{self.state.best_global_step}.safetensors"
+
     def use_best(self) -> None:
         """Put the best weights back into the distiller, if a metric chose any."""
-        file = self.directory / "best.safetensors"
-        if self.best.metric is not None and self.state.best_metric is not None and file.is_file():
-            load_model(self.distiller, str(file))
+        if self.best.metric is not None and self.state.best_metric is not None:
+            self.accelerator.wait_for_everyone()
+            load_model(self.distiller, str(self._best_file()))
 
     # --- checkpoints --------------------------------------------------------------------------
 
@@ -357,6 +370,9 @@ class DistillationTrainer(Trainer):
                 checkpoints.seal(self._staging / name, self.state.global_step)
                 checkpoints.publish(self._staging / name, self.directory / name)
                 checkpoints.drop_old(self.directory, self.schedule.keep_checkpoints)
+                for old in self.directory.glob("best-*.safetensors"):
+                    if old != self._best_file():
+                        old.unlink()
             self.accelerator.wait_for_everyone()
         finally:
             self._staging = None
@@ -381,12 +397,13 @@ def _every(per_epoch: int, times: int, total: int) -> int | None:
 
 
 class _Due(TrainerCallback):
-    """Says when to evaluate and to save: at whole shares of an epoch, and at the end."""
+    """Says when to evaluate and to save: every so many steps; log and evaluate at the end too."""
 
     def __init__(self, trainer: DistillationTrainer) -> None:
         self.trainer = trainer
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+        control.should_log |= state.global_step >= self.trainer.total_steps
         step, last = state.global_step, state.global_step >= self.trainer.total_steps
         if self.trainer.evaluation is not None:
             every = self.trainer.eval_steps

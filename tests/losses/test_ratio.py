@@ -20,10 +20,3 @@ def test_nothing_is_no_loss_and_has_a_gradient(count: int | torch.Tensor) -> Non
     mean.backward()
     assert mean == 0
     assert total.grad is not None
-
-
-def test_pooled_is_not_the_mean_of_means() -> None:
-    parts = [Ratio(torch.tensor(6.0), 4), Ratio(torch.tensor(0.0), torch.tensor(2))]
-    pooled = Ratio.pooled(parts)
-    assert pooled.mean() == 1.0
-    assert sum(part.mean() for part in parts) / 2 == 0.75

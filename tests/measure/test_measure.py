@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
@@ -15,7 +13,7 @@ from transformers import (
 )
 
 from tinybert.errors import TinybertError
-from tinybert.measure import Latency, flops, latency, parameters, size_on_disk
+from tinybert.measure import Latency, flops, latency, parameters
 
 
 def bert(layers: int, hidden: int, intermediate: int, heads: int, **more: object) -> BertModel:
@@ -130,14 +128,6 @@ def test_tied_and_frozen_parameters_count_once() -> None:
     assert count == body + 16 * 16 + 16 + 2 * 16 + 90  # transform, its LayerNorm, the bias
     model.requires_grad_(False)
     assert parameters(model) == count
-
-
-def test_size_on_disk(tmp_path: Path) -> None:
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "a").write_bytes(b"12345")
-    (tmp_path / "sub" / "b").write_bytes(b"123")
-    assert size_on_disk(tmp_path) == 8
-    assert size_on_disk(tmp_path / "a") == 5
 
 
 def test_latency_takes_turns_like_for_like() -> None:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tinybert.errors import TinybertError
-from tinybert.tasks.files import read_rows, read_task
+from tinybert.tasks.files import read_task
 
 
 def write_csv(path: Path, rows: list[list[object]]) -> Path:
@@ -104,7 +104,6 @@ def test_regression_is_guessed(tmp_path: Path) -> None:
     assert data.task.kind == "regression"
     assert data.task.metric == "pearson_spearman"
     assert data.task.label_names == ()
-    assert data.task.outputs == 1
     assert data.train.labels is not None
     assert data.train.labels.dtype == np.float32
     np.testing.assert_allclose(data.train.labels, np.arange(30) / 7, rtol=1e-6)
@@ -148,20 +147,6 @@ def test_without_labels(tmp_path: Path) -> None:
     assert data.task.label_names == ()
     assert (len(data.train), len(data.dev)) == (18, 2)
     assert any("without labels" in note for note in data.notes)
-
-
-def test_further_rows_of_a_task(tmp_path: Path) -> None:
-    train = write_csv(tmp_path / "t.csv", [["text", "label"], *words(10)])
-    task = read_task(train).task
-    more = write_csv(tmp_path / "more.csv", [["label", "text"], ["b", "new one"]])
-    rows = read_rows(more, task)
-    assert rows.texts == [("new one",)]
-    assert rows.labels is not None
-    assert rows.labels.tolist() == [1]
-    bare = write_csv(tmp_path / "bare.csv", [["text"], ["new one"]])
-    assert read_rows(bare, task, labels=False).labels is None
-    with pytest.raises(TinybertError, match="no label column 'label'"):
-        read_rows(bare, task)
 
 
 def test_dev_text_seen_in_train_is_told(tmp_path: Path) -> None:

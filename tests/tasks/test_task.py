@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tinybert.tasks.task import Rows, Task
+from tinybert.tasks.task import Rows
 
 
 def test_take_keeps_rows_together() -> None:
@@ -23,8 +23,3 @@ def test_uneven_rows_are_refused() -> None:
         Rows([("a",)], np.array([0, 1]), ["x"])
     with pytest.raises(ValueError, match="1 texts but 0 ids"):
         Rows([("a",)], None, [])
-
-
-def test_outputs() -> None:
-    assert Task("t", "classification", ("a", "b", "c"), "accuracy", ("x",), "y").outputs == 3
-    assert Task("t", "regression", (), "pearson", ("x",), "y").outputs == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, cast
@@ -24,14 +24,17 @@ from tinybert.progress import Reporter
 from tinybert.projections import PROJECTIONS_FILE, Projections
 from tinybert.settings import DataSettings, LossSettings, RunSettings, StudentSettings
 from tinybert.stages import Run, save_student
-from tinybert.students import parse_shape, shape_of, start_student
-from tinybert.students.layouts import encoder_of
+from tinybert.students import check_start, parse_shape, shape_of, start_student
+from tinybert.students.heads import reorder_outputs
 from tinybert.students.shapes import Shape
 from tinybert.tasks.files import read_task
 from tinybert.tasks.task import Rows, Task
 from tinybert.teachers import (
     Teacher,
+    aligned_labels,
     check_fits,
+    fingerprint,
+    label_names,
     load_encoder,
     load_tokenizer,
     tokenizers_agree,
@@ -48,12 +51,19 @@ def required(value: Any, flag: str, what: str) -> Any:
 
 
 def open_run(
-    settings: RunSettings, reporter: Reporter, callbacks: Sequence[TrainerCallback] = ()
+    settings: RunSettings,
+    reporter: Reporter,
+    inputs: Mapping[str, str] | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> Run:
-    """The run of these settings; what only says how to run is no part of its identity."""
+    """The run of these settings; what only says how to run is no part of its identity.
+
+    ``inputs`` are fingerprints of what is read: a file changed under the same name is another run.
+    """
     plain = asdict(settings)
     for name in ("resume", "overwrite", "dry_run", "output", "log_every", "tensorboard"):
         plain.pop(name, None)
+    plain |= inputs or {}
     return Run(
         Path(required(settings.output, "--output", "the output directory")),
         plain,
@@ -78,6 +88,10 @@ class TaskRows:
     dev: TokenRows
     test: TokenRows
     raw: dict[str, Rows]
+
+    def fingerprint(self) -> str:
+        """Of all three parts."""
+        return " ".join(part.fingerprint() for part in (self.train, self.dev, self.test))
 
 
 def halves(rows: Rows, seed: int) -> tuple[Rows, Rows]:
@@ -147,7 +161,7 @@ def resolve_start(start: str, teacher: PreTrainedModel, shape: Shape) -> tuple[s
     if start != "auto":
         return start, "as asked"
     try:
-        encoder_of(teacher)
+        check_start("pca", teacher, shape)
     except TinybertError:
         if shape.hidden == teacher.config.hidden_size:
             return "layers", "the student is as wide as its teacher"
@@ -188,17 +202,35 @@ def check_student(
         _check_given(given, config, weights, teacher, tokenizer)
         shape = shape_of(config)
     else:
-        attention = weights["attention"] not in (0, 0.0)
+        if "/" in settings.student or settings.student.startswith("."):
+            raise TinybertError(f"there is no student directory {settings.student}.")
+        attention = uses_attention(weights)
         shape = parse_shape(settings.student, teacher.config, equal_heads=attention)
+        check_start(resolve_start(settings.start, teacher, shape)[0], teacher, shape)
     mapping = layer_mapping(settings.layer_mapping, shape.layers, teacher.config.num_hidden_layers)
     intermediate_objective(mapping, **weights)
     return str(shape)
+
+
+def speak_labels(model: PreTrainedModel, labels: Sequence[str]) -> None:
+    """Put a classifier's outputs into the order of ``labels``."""
+    own = label_names(model.config)
+    with torch.no_grad():
+        reorder_outputs(model, aligned_labels(own, labels))
+    model.config.id2label = dict(enumerate(labels))
+    model.config.label2id = {name: i for i, name in enumerate(labels)}
 
 
 def uses_attention(weights: dict[str, Any]) -> bool:
     """Whether any layer's attention scores are compared."""
     attention = weights["attention"]
     return any(attention) if isinstance(attention, list) else attention != 0
+
+
+def student_print(settings: StudentSettings) -> dict[str, str]:
+    """The fingerprint of a given student; nothing for a shape."""
+    given = Path(settings.student)
+    return {"student weights": fingerprint(load_encoder(given))} if given.is_dir() else {}
 
 
 @dataclass
@@ -218,10 +250,12 @@ def begin_student(
     tokenizer: PreTrainedTokenizerBase,
     rows: TokenRows,
     name: str = "start",
+    labels: Sequence[str] | None = None,
 ) -> Begun:
     """The directory that the first stage takes: a given student, or one started from the teacher.
 
-    ``settings`` has the fields of :class:`StudentSettings` and :class:`LossSettings`.
+    ``settings`` has the fields of :class:`StudentSettings` and :class:`LossSettings`. ``labels``
+    are the data's: a head that starts from the teacher's is put into their order.
     """
     student: StudentSettings = settings
     weights = loss_weights(settings)
@@ -232,8 +266,6 @@ def begin_student(
                 f"{given} is a student already: leave out --start, or name a shape instead."
             )
         return _given_student(run, given, student, weights, teacher, tokenizer)
-    if "/" in student.student or student.student.startswith("."):
-        raise TinybertError(f"there is no student directory {student.student}.")
     attention = uses_attention(weights)
     shape = parse_shape(student.student, teacher.config, equal_heads=attention)
     start, why = resolve_start(student.start, teacher, shape)
@@ -260,6 +292,8 @@ def begin_student(
             calibration=calibration(rows, run.seed),
             seed=run.seed,
         )
+        if labels:
+            speak_labels(model, labels)
         save_student(directory, model, tokenizer, projections)
 
     return Begun(run.made(name, make), mapping, objective, config)

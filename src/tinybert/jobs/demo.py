@@ -216,12 +216,7 @@ def _student(
             demo.blocks,
             name=f"{prefix}random-start",
         )
-        more = general.record["steps"]  # general distillation's share goes to the labels too
-        scratch = replace(
-            labels,
-            name=f"{prefix}control-random",
-            schedule=replace(schedule, steps=steps + more),
-        )
+        scratch = replace(labels, name=f"{prefix}control-random")
         keep("random start, labels alone", run.run(scratch, random.directory))
     return result
 

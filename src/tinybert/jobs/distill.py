@@ -26,6 +26,7 @@ from tinybert.jobs.common import (
     required,
     retention,
     short_stages,
+    student_print,
     task_rows,
     versions,
 )
@@ -36,12 +37,15 @@ from tinybert.projections import Projections
 from tinybert.settings import DistillSettings
 from tinybert.stages import Run, Stage
 from tinybert.students import fit_heads
-from tinybert.tasks.metrics import agreement, compute
+from tinybert.tasks.metrics import agreement, compute, default_metric
+from tinybert.tasks.task import Task
 from tinybert.teachers import (
     Teacher,
     aligned_labels,
     cached_logits,
+    fingerprint,
     has_head,
+    head_labels,
     load_encoder,
     load_tokenizer,
 )
@@ -63,24 +67,28 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
             f"`tinybert finetune --model {path} --data {settings.data} --output TEACHER`."
         )
     rows = task_rows(settings, tokenizer, reporter, settings.seed)
+    rows.task = _settled(path, rows.task)
     regression = rows.task.kind == "regression"
-    model = _classifier(path, rows, regression)
+    model = load_encoder(path, labels=head_labels(path), regression=regression)
     check_length(model, settings.max_length)
     if not regression:
-        own = [model.config.id2label[i] for i in range(model.config.num_labels)]
-        aligned_labels(own, rows.task.label_names)
+        aligned_labels(head_labels(path), rows.task.label_names)
     shape = check_student(settings, model, tokenizer)
     if settings.intermediate_epochs == settings.prediction_epochs == 0:
         raise TinybertError("both stages have 0 epochs: there is nothing to train.")
     teacher_figures = described(model, None)
     if settings.dry_run:
         return _dry_run(settings, rows, reporter, shape)
-    run = open_run(settings, reporter)
-    student = begin_student(run, settings, model, tokenizer, rows.train)
+    inputs = {"rows": rows.fingerprint(), "teacher weights": fingerprint(model)}
+    run = open_run(settings, reporter, inputs | student_print(settings))
+    names = None if regression else rows.task.label_names
+    student = begin_student(run, settings, model, tokenizer, rows.train, labels=names)
     teacher = frozen(run, model, tokenizer, student.directory, rows.train, settings.batch_size)
     if not regression:
         teacher.speak_labels(rows.task.label_names)
-    outputs = cached_logits(teacher, rows.test, run.work, reporter, "teacher on the test rows")
+    with run.state.main_process_first():
+        what = "teacher on the test rows"
+        outputs = cached_logits(teacher, rows.test, run.work, reporter, what)
     metric = rows.task.metric
     if rows.test.labels is not None:
         score = compute(metric, outputs, rows.test.labels)[metric]
@@ -113,22 +121,21 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
     return results
 
 
-def _classifier(path: str, rows: TaskRows, regression: bool) -> Any:
-    """The teacher with its own head, checked against the task before anything is spent."""
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(path)
-    outputs = 1 if regression else len(rows.task.label_names)
-    known = bool(rows.task.label_names) or regression
-    if known and config.num_labels != outputs:
+def _settled(path: str, task: Task) -> Task:
+    """The task as the teacher's head allows it; rows without labels take the teacher's."""
+    names = head_labels(path)
+    if task.label_column is None:
+        if len(names) == 1:
+            return replace(
+                task, kind="regression", label_names=(), metric=default_metric("regression")
+            )
+        return replace(task, kind="classification", label_names=names)
+    if len(names) != (outputs := 1 if task.kind == "regression" else len(task.label_names)):
         raise TinybertError(
-            f"the teacher has {config.num_labels} outputs and the data asks for {outputs}: "
+            f"the teacher has {len(names)} outputs and the data asks for {outputs}: "
             "fine-tune the teacher on this data with `tinybert finetune`."
         )
-    names = [config.id2label[i] for i in range(config.num_labels)]
-    if not known:  # rows without labels speak the teacher's
-        rows.task = replace(rows.task, label_names=tuple(names))
-    return load_encoder(path, labels=names, regression=regression)
+    return task
 
 
 def distillation_stages(
@@ -185,7 +192,7 @@ def distillation_stages(
                 regression=regression,
                 prepare=_head(settings, rows, teacher, student, run.seed),
                 dropout=settings.dropout,
-                **_choice(run, rows, teacher, reporter),
+                **_choice(run, rows, teacher, reporter, settings.token_budget),
             )
         )
     return stages
@@ -210,17 +217,20 @@ def _head(
 
 def with_targets(run: Run, teacher: Teacher, rows: TokenRows, reporter: Reporter) -> TokenRows:
     """The rows with the teacher's logits beside them."""
-    return replace(rows, targets=cached_logits(teacher, rows, run.work, reporter))
+    with run.state.main_process_first():  # the others read what it kept
+        return replace(rows, targets=cached_logits(teacher, rows, run.work, reporter))
 
 
-def _choice(run: Run, rows: TaskRows, teacher: Teacher, reporter: Reporter) -> dict[str, Any]:
+def _choice(
+    run: Run, rows: TaskRows, teacher: Teacher, reporter: Reporter, budget: int
+) -> dict[str, Any]:
     """What chooses the best weights: the metric, or without labels the teacher's outputs."""
     if rows.dev.labels is not None:
         metric = rows.task.metric
         return {"evaluation": task_scores(rows.dev, metric), "metric": metric}
     dev = with_targets(run, teacher, rows.dev, reporter)
     return {
-        "evaluation": held_out_losses(dev, teacher),
+        "evaluation": held_out_losses(dev, teacher, budget),
         "metric": "prediction",
         "greater_is_better": False,
     }

@@ -23,7 +23,7 @@ from tinybert.progress import Reporter
 from tinybert.settings import FinetuneSettings
 from tinybert.stages import Stage, save_student
 from tinybert.tasks.metrics import compute
-from tinybert.teachers import load_encoder, load_tokenizer
+from tinybert.teachers import fingerprint, load_encoder, load_tokenizer
 from tinybert.training import Schedule
 
 __all__ = ["finetune_stage", "run_finetune"]
@@ -46,7 +46,8 @@ def run_finetune(settings: FinetuneSettings, reporter: Reporter) -> dict[str, An
         plan = {"rows": len(rows.train), "steps": steps, "metric": rows.task.metric}
         reporter.table("plan", ["what", "value"], [[k, str(v)] for k, v in plan.items()])
         return plan
-    run = open_run(settings, reporter)
+    inputs = {"rows": rows.fingerprint(), "model weights": fingerprint(model)}
+    run = open_run(settings, reporter, inputs)
     start = run.made("start", lambda d: save_student(d, model, tokenizer, None))
     stage = finetune_stage(rows, finetune_schedule(settings))
     result = run.run(stage, start)

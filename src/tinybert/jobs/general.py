@@ -22,6 +22,7 @@ from tinybert.jobs.common import (
     plain_settings,
     required,
     short_stages,
+    student_print,
     versions,
 )
 from tinybert.mapping import layer_mapping, shown
@@ -29,7 +30,7 @@ from tinybert.measure.latency import check_length
 from tinybert.progress import Reporter
 from tinybert.settings import GeneralSettings
 from tinybert.stages import Run, Stage
-from tinybert.teachers import load_encoder, load_tokenizer
+from tinybert.teachers import fingerprint, load_encoder, load_tokenizer
 from tinybert.training import Schedule
 
 __all__ = ["run_general"]
@@ -65,7 +66,8 @@ def run_general(settings: GeneralSettings, reporter: Reporter) -> dict[str, Any]
     documents = read_documents(settings.corpus)
     if settings.dry_run:
         return _dry_run(settings, reporter, model, tokenizer, documents, shape)
-    run = open_run(settings, reporter)
+    inputs = {"teacher weights": fingerprint(model)} | student_print(settings)
+    run = open_run(settings, reporter, inputs)
 
     def make_corpus(directory: Path) -> None:
         with reporter.track(None, "tokenizing", unit="documents") as progress:

@@ -10,10 +10,7 @@ from tinybert.errors import TinybertError
 from tinybert.losses._precision import full_precision, loss_dtype
 from tinybert.losses.ratio import Ratio
 
-__all__ = ["NO_LABEL", "label_loss", "regression_loss", "soft_cross_entropy"]
-
-NO_LABEL = -100
-"""The class label of a row that has none: it adds nothing to total or count."""
+__all__ = ["label_loss", "regression_loss", "soft_cross_entropy"]
 
 
 def soft_cross_entropy(
@@ -99,8 +96,8 @@ def regression_loss(student: Tensor, teacher: Tensor) -> Ratio:
 def label_loss(logits: Tensor, labels: Tensor, regression: bool) -> Ratio:
     """The loss on true labels: what fine-tuning minimises.
 
-    Classes: -log softmax(z)[label], summed over rows; rows labelled :data:`NO_LABEL` are left out
-    of total and count. Regression: :func:`regression_loss` against the labels.
+    Classes: -log softmax(z)[label], summed over rows. Regression: :func:`regression_loss` against
+    the labels.
 
     Args:
         logits: (rows, C), or for regression (rows,) or (rows, outputs).
@@ -108,15 +105,15 @@ def label_loss(logits: Tensor, labels: Tensor, regression: bool) -> Ratio:
         regression: Whether the label is a number.
 
     Returns:
-        Total in float32 (float64 if logits are), count of labelled rows.
+        Total in float32 (float64 if logits are), count as a Python int.
 
     Raises:
         TinybertError: Shapes do not match, or a label is no class of the model.
 
     >>> import torch
-    >>> loss = label_loss(torch.zeros(3, 2), torch.tensor([0, 1, -100]), regression=False)
+    >>> loss = label_loss(torch.zeros(2, 2), torch.tensor([0, 1]), regression=False)
     >>> loss.total, loss.count
-    (tensor(1.3863), tensor(2))
+    (tensor(1.3863), 2)
     """
     if regression:
         # Labels are float64 when they come from numpy; the model's precision decides here.
@@ -134,14 +131,12 @@ def label_loss(logits: Tensor, labels: Tensor, regression: bool) -> Ratio:
     classes = logits.shape[1]
     # On a GPU this look would wait for the device at every step.
     if labels.device.type == "cpu":
-        strange = labels[(labels != NO_LABEL) & ((labels < 0) | (labels >= classes))]
+        strange = labels[(labels < 0) | (labels >= classes)]
         if strange.numel():
             raise TinybertError(
                 f"label {int(strange[0])} is no class of a model with {classes} classes "
                 f"(0 to {classes - 1}): give the model as many labels as the task has"
             )
     with full_precision(logits.device):
-        total = F.cross_entropy(
-            logits.to(loss_dtype(logits)), labels.long(), ignore_index=NO_LABEL, reduction="sum"
-        )
-    return Ratio(total, (labels != NO_LABEL).sum())
+        total = F.cross_entropy(logits.to(loss_dtype(logits)), labels.long(), reduction="sum")
+    return Ratio(total, logits.shape[0])

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 __all__ = ["Ratio"]
@@ -24,8 +22,6 @@ class Ratio(NamedTuple):
     >>> import torch
     >>> Ratio(torch.tensor(6.0), 4).mean()
     tensor(1.5000)
-    >>> Ratio.pooled([Ratio(torch.tensor(6.0), 4), Ratio(torch.tensor(0.5), 1)]).mean()
-    tensor(1.3000)
     """
 
     total: Tensor
@@ -36,13 +32,3 @@ class Ratio(NamedTuple):
         if isinstance(self.count, Tensor):
             return self.total / self.count.clamp(min=1)
         return self.total / max(self.count, 1)
-
-    @staticmethod
-    def pooled(parts: Iterable[Ratio]) -> Ratio:
-        """The ratio of the parts taken together: totals add, counts add."""
-        parts = list(parts)
-        total = torch.stack([part.total for part in parts]).sum()
-        count: Tensor | float = 0
-        for part in parts:
-            count = count + part.count
-        return Ratio(total, count)

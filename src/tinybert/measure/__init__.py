@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from tinybert.measure.flops import flops
 from tinybert.measure.latency import Latency, latency
-from tinybert.measure.parameters import parameters, size_on_disk
+from tinybert.measure.parameters import parameters
 
-__all__ = ["Latency", "flops", "latency", "parameters", "size_on_disk"]
+__all__ = ["Latency", "flops", "latency", "parameters"]

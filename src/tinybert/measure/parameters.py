@@ -1,12 +1,10 @@
-"""How many numbers a model is, and how many bytes its directory takes."""
+"""How many numbers a model is."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from torch import nn
 
-__all__ = ["parameters", "size_on_disk"]
+__all__ = ["parameters"]
 
 
 def parameters(model: nn.Module) -> int:
@@ -17,11 +15,3 @@ def parameters(model: nn.Module) -> int:
     8
     """
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-def size_on_disk(path: str | Path) -> int:
-    """Bytes of a file, or of all files in a directory and below."""
-    path = Path(path)
-    if path.is_file():
-        return path.stat().st_size
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

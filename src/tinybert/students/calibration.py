@@ -11,11 +11,11 @@ from transformers import PreTrainedTokenizerBase
 
 from tinybert.errors import TinybertError
 from tinybert.students.layouts import Encoder, Layer
+from tinybert.taps import MODEL_INPUTS
 
 __all__ = ["Batches", "LayerRunner", "calibration_batches", "embedding_sums", "teacher_places"]
 
 Batches = Sequence[Mapping[str, Tensor]]
-_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 def calibration_batches(
@@ -57,7 +57,7 @@ def calibration_batches(
 
 
 def model_inputs(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    inputs = {name: batch[name].to(device) for name in _INPUTS if batch.get(name) is not None}
+    inputs = {name: batch[name].to(device) for name in MODEL_INPUTS if batch.get(name) is not None}
     if "attention_mask" not in inputs:
         inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
     return inputs

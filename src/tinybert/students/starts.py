@@ -18,7 +18,7 @@ from tinybert.students.layouts import encoder_of
 from tinybert.students.pca import start_body, start_projections
 from tinybert.students.shapes import Shape, shape_of
 
-__all__ = ["STARTS", "fit_heads", "start_student"]
+__all__ = ["STARTS", "check_start", "fit_heads", "start_student"]
 
 STARTS = ("random", "layers", "pca")
 _LAYER = re.compile(r"^(.*?\blayers?)\.(\d+)\.(.*)$")
@@ -33,7 +33,6 @@ def start_student(
     projections: Projections | None = None,
     calibration: Batches | None = None,
     seed: int = 0,
-    model_class: type[PreTrainedModel] | None = None,
 ) -> PreTrainedModel:
     """A student of ``shape``, started from its teacher.
 
@@ -56,7 +55,6 @@ def start_student(
             8,192 and 16,384 tokens the relative state error at the top of a 4×312 student was 0.61
             and 0.59).
         seed: of the fresh weights. The caller's random state is left as it was.
-        model_class: default: the teacher's. Heads that both have are started too.
 
     Returns:
         The student: float32, on the CPU, in eval mode.
@@ -64,27 +62,18 @@ def start_student(
     Raises:
         TinybertError: unknown start, or one that does not apply to this teacher and shape.
     """
-    if start not in STARTS:
-        raise TinybertError(f"unknown start {start!r}: choose {', '.join(STARTS)}.")
+    check_start(start, teacher_model, shape)
     if len(mapping) != shape.layers:
         raise TinybertError(
             f"the layer mapping has {len(mapping)} layers, the student {shape.layers}: give "
             "one for each."
         )
-    if start == "layers":
-        _check_layers(teacher_model, shape)
-    if start == "pca":
-        encoder_of(teacher_model)  # refuses teachers it does not apply to
-        _check_pca(teacher_model, shape)
-        if not calibration:
-            raise TinybertError(
-                "start=pca needs calibration text: give some, or take start=random."
-            )
-    build = model_class or type(teacher_model)
+    if start == "pca" and not calibration:
+        raise TinybertError("start=pca needs calibration text: give some, or take start=random.")
     config = shape.config(teacher_model.config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        student: PreTrainedModel = build(config)
+        student: PreTrainedModel = type(teacher_model)(config)
     student.to(torch.float32).eval()  # type: ignore[arg-type]
     with torch.no_grad():
         if start == "layers":
@@ -131,6 +120,17 @@ def fit_heads(
     if order is not None:
         reorder_outputs(student, order)
     student.train(was_training)
+
+
+def check_start(start: str, teacher: PreTrainedModel, shape: Shape) -> None:
+    """Refuse a start that does not apply to this teacher and shape; names those that do."""
+    if start not in STARTS:
+        raise TinybertError(f"unknown start {start!r}: choose {', '.join(STARTS)}.")
+    if start == "layers":
+        _check_layers(teacher, shape)
+    if start == "pca":
+        encoder_of(teacher)  # refuses teachers it does not apply to
+        _check_pca(teacher, shape)
 
 
 def _check_layers(teacher: PreTrainedModel, shape: Shape) -> None:

@@ -15,7 +15,7 @@ from tinybert.tasks.metrics import default_metric, metric_kind
 from tinybert.tasks.tables import Table, read_table
 from tinybert.tasks.task import Kind, Rows, Task, TaskData
 
-__all__ = ["read_rows", "read_scored", "read_task"]
+__all__ = ["read_scored", "read_task"]
 
 _PAIRS = (
     ("sentence1", "sentence2"),
@@ -102,21 +102,6 @@ def read_task(
         if shared:
             notes.append(f"{shared} of {len(dev)} dev texts are in the training rows as well")
     return TaskData(task, train, dev, notes=notes)
-
-
-def read_rows(path: str | Path, task: Task, *, labels: bool = True) -> Rows:
-    """Read further rows of a known task, to evaluate on or to predict.
-
-    Args:
-        path: a file as for :func:`read_task`, with the task's own columns.
-        task: names the columns, and the classes and their order.
-        labels: whether to read labels; ``False`` leaves them out.
-
-    Raises:
-        TinybertError: as :func:`read_task`.
-    """
-    table = read_table(path)
-    return _rows(table, task, Path(path).stem, labels=labels)
 
 
 def read_scored(

@@ -35,11 +35,6 @@ class Task:
     text_columns: tuple[str, ...]
     label_column: str | None
 
-    @property
-    def outputs(self) -> int:
-        """Width of the prediction layer: classes, or 1 for regression (0 when unknown)."""
-        return 1 if self.kind == "regression" else len(self.label_names)
-
 
 @dataclass(frozen=True)
 class Rows:
