@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support import tiny
 from torch import Tensor
 
+from support import tiny
 from tinybert.batching import TokenRows
 from tinybert.distiller import Distiller, count_units
 from tinybert.objectives import (

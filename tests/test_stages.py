@@ -58,7 +58,7 @@ def test_an_unfinished_run_is_neither_lost_nor_mixed(tmp_path: Path) -> None:
     kept = (work / "start" / "model.safetensors").stat()
     with pytest.raises(TinybertError, match="go on with --resume, or start again"):
         begin(output)
-    with pytest.raises(TinybertError, match="begun with another a, b"):
+    with pytest.raises(TinybertError, match="begun differently \\(a, b\\)"):
         begin(output, {"a": 2, "b": 1}, resume=True)
     resumed = start(begin(output, resume=True))
     assert (resumed / "model.safetensors").stat().st_mtime_ns == kept.st_mtime_ns

@@ -157,9 +157,8 @@ class Run:
             changed = sorted(n for n in names if begun.get(n) != settings.get(n))
             if changed:
                 raise TinybertError(
-                    f"the run in {self.work} was begun with another "
-                    f"{', '.join(changed)}: resume it with the same, or start again with "
-                    "--overwrite."
+                    f"the run in {self.work} was begun differently ({', '.join(changed)}): "
+                    "resume it with the same, or start again with --overwrite."
                 )
         self.work.mkdir(parents=True, exist_ok=True)
         write_json_whole(file, settings)

@@ -12,7 +12,9 @@ from typing import Any
 
 _SERVER = multiprocessing.get_context("forkserver")
 # Imported once, so that each process starts in milliseconds.
-_SERVER.set_forkserver_preload([f"tinybert.jobs.{verb}" for verb in ("general", "distill", "finetune")])
+_SERVER.set_forkserver_preload(
+    [f"tinybert.jobs.{verb}" for verb in ("general", "distill", "finetune")]
+)
 
 
 def _kill_at(target: str, call: int, after: bool) -> None:
@@ -52,9 +54,7 @@ def _job(verb: str, settings: dict[str, Any], kill: tuple[str, int, bool] | None
     getattr(job, f"run_{verb}")(kind(**settings), Reporter(quiet=True))
 
 
-def run_job(
-    verb: str, settings: dict[str, Any], kill: tuple[str, int, bool] | None = None
-) -> int:
+def run_job(verb: str, settings: dict[str, Any], kill: tuple[str, int, bool] | None = None) -> int:
     """Run a job in a process of its own; returns its exit code (-9 if it was killed)."""
     process = _SERVER.Process(target=_job, args=(verb, settings, kill))
     process.start()

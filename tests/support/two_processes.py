@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import torch
-from support import tiny
 from transformers import TrainerCallback
 
+from support import tiny
 from tinybert.distiller import Distiller
 from tinybert.objectives import intermediate_objective, label_objective, prediction_objective
 from tinybert.projections import Projections
@@ -23,7 +23,7 @@ class Gradients(TrainerCallback):
     def __init__(self) -> None:
         self.first: dict[str, torch.Tensor] = {}
 
-    def on_pre_optimizer_step(self, args, state, control, model=None, **_):  # noqa: ANN001, ANN201
+    def on_pre_optimizer_step(self, args, state, control, model=None, **_):
         if not self.first:
             self.first = {
                 n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None

@@ -160,6 +160,8 @@ def resolve_start(start: str, teacher: PreTrainedModel, shape: Shape) -> tuple[s
     """The start that ``auto`` means for this teacher and shape, and why."""
     if start != "auto":
         return start, "as asked"
+    if shape.hidden > teacher.config.hidden_size:
+        return "pca", "no start serves a student wider than its teacher"  # and pca says so
     try:
         check_start("pca", teacher, shape)
     except TinybertError:
