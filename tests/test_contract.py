@@ -1,4 +1,4 @@
-"""The training contract: padding, batching and processes change nothing; the teacher is untouched."""
+"""The training contract: padding, batching and processes change nothing; nor does the teacher."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def test_an_unfinished_run_is_neither_lost_nor_mixed(tmp_path: Path) -> None:
     assert (resumed / "model.safetensors").stat().st_mtime_ns == kept.st_mtime_ns
     begin(output, {"a": 2}, overwrite=True)
     assert not (work / "start").exists()
-    assert json.loads((work / "settings.json").read_text()) == {"a": 2}
+    assert json.loads((work / "settings.json").read_text()) == {"a": 2, "processes": 1}
 
 
 def test_input_that_fits_nothing_leaves_no_run(tmp_path: Path) -> None:
@@ -125,10 +125,10 @@ def test_tensorboard_has_to_be_installed(monkeypatch: pytest.MonkeyPatch, tmp_pa
         stages._tensorboard(tmp_path)
 
 
-def test_dropout_is_set_in_modules_and_config() -> None:
+def test_dropout_is_set_in_modules_and_not_in_the_config() -> None:
     model = tiny.classifier()
     set_dropout(model, 0.3)
     found = [m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)]
     assert found
     assert set(found) == {0.3}
-    assert model.config.hidden_dropout_prob == 0.3
+    assert model.config.hidden_dropout_prob == 0.0

@@ -322,3 +322,41 @@ def test_dry_runs_write_nothing(
     assert 4 < plan["mean_block_tokens"] <= 32
     assert not list(tmp_path.iterdir())
     assert "plan" in capsys.readouterr().out
+
+
+def test_a_started_head_speaks_the_datas_labels(place: Path) -> None:
+    """A teacher whose labels are in another order than the data's gives a student that agrees."""
+    labels = tuple(sorted(tiny.LABELS, reverse=True))
+    teacher = tiny.classifier(labels=labels, layers=2, width=16)
+    teacher.save_pretrained(place / "reversed")
+    tiny.tokenizer().save_pretrained(place / "reversed")
+    results = tinybert.distill(
+        teacher=str(place / "reversed"),
+        data=place / "train.csv",
+        student="2x16",
+        start="layers",
+        intermediate_epochs=1,
+        intermediate_learning_rate=1e-9,
+        prediction_epochs=0,
+        output=place / "agreeing",
+        **FAST,
+    )
+    assert results["agreement"] == 1.0
+
+
+def test_other_rows_under_the_same_name_are_another_run(place: Path, tmp_path: Path) -> None:
+    data = tiny.task_file(tmp_path / "rows.csv", 60)
+    options: dict[str, Any] = {
+        "teacher": str(place / "teacher"),
+        "data": data,
+        "student": "2x16",
+        "output": tmp_path / "out",
+        **FAST,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tinybert.stages.Run.run_all", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            tinybert.distill(**options)
+    tiny.task_file(data, 60, seed=9)
+    with pytest.raises(tinybert.TinybertError, match="begun differently \\(rows\\)"):
+        tinybert.distill(**options, resume=True)
