@@ -178,7 +178,7 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     alone = [sys.executable, str(WORKER), str(tmp_path / "one")]
     launch = [
         *(sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"),
-        *("--master_port", str(29000 + os.getpid() % 1000)),
+        *("--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"),  # any free port
     ]
     pair = [*launch, str(WORKER), str(tmp_path / "two")]
     runs = [

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-from tinybert.cli import main
+from tinybert.cli import entry
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

@@ -9,6 +9,7 @@ import torch
 from transformers import TrainerCallback
 
 from support import tiny
+from tinybert.cli import leave
 from tinybert.distiller import Distiller
 from tinybert.objectives import intermediate_objective, label_objective, prediction_objective
 from tinybert.projections import Projections
@@ -61,9 +62,8 @@ def main(directory: Path) -> None:
             "world": world,
         }
         torch.save(result, directory / "result.pt")
-    if world > 1:
-        torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    leave()

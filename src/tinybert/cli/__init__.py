@@ -17,7 +17,7 @@ from typing import Any
 
 from tinybert.errors import TinybertError
 
-__all__ = ["VERBS", "main"]
+__all__ = ["VERBS", "entry", "leave", "main"]
 
 VERBS: dict[str, tuple[str, str]] = {
     "demo": ("tinybert.cli.demo", "Distil a real teacher end to end, offline, in minutes."),
@@ -47,6 +47,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except Exception as error:  # noqa: BLE001 - the one place that answers for all of them
         return _failed(error, show_traceback)
+
+
+def entry() -> None:
+    """What the installed command and ``python -m tinybert`` call."""
+    leave(main())
+
+
+def leave(code: int = 0) -> None:
+    """End this process with ``code``; one of several ends without Python's own tear-down.
+
+    Threads of a process group that meet a dying interpreter abort the process now and then, and
+    the launcher then takes a finished run for a failed one.
+    """
+    distributed: Any = sys.modules.get("torch.distributed")
+    if distributed is None or not (distributed.is_available() and distributed.is_initialized()):
+        sys.exit(code)
+    if code == 0:  # a process that failed waits for nobody
+        distributed.destroy_process_group()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _run(arguments: list[str]) -> None:
