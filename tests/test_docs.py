@@ -274,7 +274,8 @@ def rendered() -> str:
         bases |= dict.fromkeys(shared)
         names = [heading(c).lower() for c in shared]
         links = ", ".join(f"[{name}](#{name.replace(' ', '-')})" for name in names)
-        parts += [f"## tinybert {verb}", cls.__doc__ or "", table(cls, own(cls)), f"And: {links}."]
+        parts += [f"## tinybert {verb}", cls.__doc__ or "", table(cls, own(cls))]
+        parts += [f"And: {links}."] if links else []
     for cls in bases:
         parts += [f"## {heading(cls)}", cls.__doc__ or "", table(cls, own(cls))]
     return "\n\n".join(part.strip() for part in parts) + "\n"

@@ -50,7 +50,7 @@ def test_general_stage(general: dict[str, Any], tmp_path: Path) -> None:
     killed = general | {"output": tmp_path / "killed"}
     kills = [
         ("tinybert.jobs.general:token_blocks", 1, True),  # before there is anything
-        ("tinybert.jobs.common:save_student", 1, True),  # the start is written, not in place
+        ("tinybert.jobs.students:save_student", 1, True),  # the start is written, not in place
         (STEP, 2, True),  # before the first checkpoint
         (SEAL, 1, False),  # the first checkpoint is half-written
         (PUBLISH, 1, False),  # whole, but not in place
@@ -133,8 +133,8 @@ def test_head_that_starts_from_the_teacher(task: dict[str, Any], tmp_path: Path)
     assert run_job("distill", settings | {"output": tmp_path / "unbroken"}) == 0
     kills = [
         (STEP, 5, True),
-        ("tinybert.jobs.distill:fit_heads", 1, False),  # intermediate stage done
-        ("tinybert.jobs.distill:fit_heads", 1, True),  # fitted, nothing of it kept
+        ("tinybert.jobs.task_stages:fit_heads", 1, False),  # intermediate stage done
+        ("tinybert.jobs.task_stages:fit_heads", 1, True),  # fitted, nothing of it kept
         (STEP, 6, True),
         (EVALUATE, 1, True),
     ]

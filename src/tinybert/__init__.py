@@ -13,16 +13,26 @@ from typing import TYPE_CHECKING, Any
 from tinybert.errors import TinybertError
 
 if TYPE_CHECKING:
-    from tinybert.api import distill, evaluate, finetune, general
+    from tinybert.api import convert, distill, evaluate, finetune, general, glue, predict
 
-__all__ = ["TinybertError", "__version__", "distill", "evaluate", "finetune", "general"]
+__all__ = [
+    "TinybertError",
+    "__version__",
+    "convert",
+    "distill",
+    "evaluate",
+    "finetune",
+    "general",
+    "glue",
+    "predict",
+]
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
     """The verbs come with torch and transformers, so they are imported when first used."""
-    if name in {"distill", "evaluate", "finetune", "general"}:
+    if name in {"convert", "distill", "evaluate", "finetune", "general", "glue", "predict"}:
         from tinybert import api
 
         return getattr(api, name)

@@ -8,19 +8,22 @@ from typing import Any
 from tinybert.cli.options import checked_values
 from tinybert.progress import Reporter
 from tinybert.settings import (
+    ConvertSettings,
     DistillSettings,
     EvaluateSettings,
     FinetuneSettings,
     GeneralSettings,
+    GlueSettings,
+    PredictSettings,
 )
 
-__all__ = ["distill", "evaluate", "finetune", "general"]
+__all__ = ["convert", "distill", "evaluate", "finetune", "general", "glue", "predict"]
 
 
 def _settings(kind: type, values: dict[str, Any]) -> Any:
     """The same checks and conversions as on the command line: names, types, choices."""
-    for name in ("teacher", "model"):  # a Path is as good as a name
-        if isinstance(values.get(name), Path):
+    for name in ("teacher", "model", "student", "data", "dev", "test"):
+        if isinstance(values.get(name), Path):  # a Path is as good as a name
             values[name] = str(values[name])
     if isinstance(values.get("corpus"), (str, Path)):
         values["corpus"] = [values["corpus"]]
@@ -68,6 +71,16 @@ def distill(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
     return run_distill(_settings(DistillSettings, settings), Reporter(quiet))
 
 
+def glue(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
+    """Run GLUE tasks with several seeds; see :func:`general`.
+
+    ``teacher`` and ``output`` of :class:`tinybert.settings.GlueSettings` are needed.
+    """
+    from tinybert.jobs.glue import run_glue
+
+    return run_glue(_settings(GlueSettings, settings), Reporter(quiet))
+
+
 def evaluate(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
     """Score a model on rows; see :func:`general`.
 
@@ -76,3 +89,30 @@ def evaluate(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
     from tinybert.jobs.evaluate import run_evaluate
 
     return run_evaluate(_settings(EvaluateSettings, settings), Reporter(quiet))
+
+
+def predict(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
+    """Answer rows with a model; see :func:`general`.
+
+    ``model``, ``data`` and ``output`` of :class:`tinybert.settings.PredictSettings` are needed;
+    with ``task``, ``model`` and ``output``.
+
+    Returns:
+        ``model``; ``files``, a number of rows for each file written; with ``label``, ``scores``.
+    """
+    from tinybert.jobs.predict import run_predict
+
+    return run_predict(_settings(PredictSettings, settings), Reporter(quiet))
+
+
+def convert(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
+    """Turn a checkpoint of the authors' code into a Hugging Face directory; see :func:`general`.
+
+    ``model`` and ``output`` of :class:`tinybert.settings.ConvertSettings` are needed.
+
+    Returns:
+        What was found: class, sizes, head, labels, projections, tensors left out.
+    """
+    from tinybert.jobs.convert import run_convert
+
+    return run_convert(_settings(ConvertSettings, settings), Reporter(quiet))

@@ -8,8 +8,9 @@ of a step do not depend on lengths, so that gradients are those of plain random 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
-from transformers import PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from tinybert.errors import TinybertError
 
@@ -36,6 +37,10 @@ MICRO_BATCH_OVERHEAD = 192
 
 DEFAULT_TOKEN_BUDGET = 4096
 
+ROWS_AT_ONCE = 2048
+CHARACTERS_AT_ONCE = 1 << 20
+"""Bounds of what is tokenized at a time: the tokens that are then cut off take memory too."""
+
 
 @dataclass
 class TokenRows:
@@ -49,6 +54,7 @@ class TokenRows:
         takes_types: whether the model's inputs include ``token_type_ids``.
         labels: (rows,) int64 classes or float32 values; None without labels.
         targets: (rows, labels) float32 logits of a teacher, kept from an earlier pass; or None.
+        cut: how many rows were longer than they may be when they were tokenized; not saved.
     """
 
     ids: NDArray[Any]
@@ -58,6 +64,7 @@ class TokenRows:
     takes_types: bool = False
     labels: NDArray[Any] | None = None
     targets: NDArray[np.float32] | None = None
+    cut: int = 0
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -141,45 +148,99 @@ def narrowest(vocabulary: int) -> Any:
     return np.uint16 if vocabulary <= 2**16 else np.uint32
 
 
-def pack(
-    encoded: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase, **more: Any
-) -> TokenRows:
-    """Lists of ids (specials included) as :class:`TokenRows`."""
-    dtype = narrowest(len(tokenizer))
-    flat = [np.asarray(ids, dtype=dtype) for ids in encoded]
-    offsets = np.concatenate([[0], np.cumsum([len(ids) for ids in flat])]).astype(np.int64)
-    return TokenRows(
-        ids=np.concatenate([np.zeros(0, dtype), *flat]),
-        offsets=offsets,
-        pad_id=tokenizer.pad_token_id or 0,
-        takes_types="token_type_ids" in tokenizer.model_input_names,
-        **more,
-    )
-
-
 def tokenize(
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[tuple[str, ...]],
     max_length: int,
     labels: NDArray[Any] | None = None,
+    *,
+    advance: Callable[[int], None] | None = None,
 ) -> TokenRows:
-    """Rows of one or two texts as token rows, cut to ``max_length`` tokens (specials included)."""
-    if not texts:
+    """Rows of one or two texts as token rows, cut to ``max_length`` tokens (specials included).
+
+    A piece of a few thousand rows is tokenized at a time, fewer where they are long: texts that are
+    read from a file never lie in memory all at once.
+
+    Args:
+        tokenizer: of the models.
+        texts: rows of one text each, or of two each.
+        max_length: tokens a row at most.
+        labels: ``(rows,)``, passed on.
+        advance: called with the number of rows done since it was last called.
+
+    Returns:
+        The rows; ``cut`` says how many were longer.
+
+    Raises:
+        TinybertError: there are no rows.
+    """
+    if not len(texts):
         raise TinybertError("there are no rows to tokenize: the data is empty.")
-    pairs = len(texts[0]) == 2
-    encoded = tokenizer(
-        [row[0] for row in texts],
-        [row[1] for row in texts] if pairs else None,
-        truncation=True,
-        max_length=max_length,
-        padding=False,
-    )
-    rows = pack(encoded["input_ids"], tokenizer, labels=labels)
-    if pairs and rows.takes_types:
-        rows.type_ids = np.concatenate(
-            [np.asarray(types, dtype=np.uint8) for types in encoded["token_type_ids"]]
+    dtype = narrowest(len(tokenizer))
+    takes_types = "token_type_ids" in tokenizer.model_input_names
+    with_types = takes_types and len(texts[0]) == 2
+    ids: list[NDArray[Any]] = []
+    types: list[NDArray[np.uint8]] = []
+    lengths: list[NDArray[np.int64]] = []
+    cut = 0
+    for piece in _pieces(texts):
+        encoded = tokenizer(
+            *(list(column) for column in zip(*piece, strict=True)),
+            truncation=True,
+            max_length=max_length,
+            padding=False,
+            return_attention_mask=False,
         )
-    return rows
+        counts = np.fromiter(map(len, encoded["input_ids"]), dtype=np.int64, count=len(piece))
+        lengths.append(counts)
+        ids.append(_flat(encoded["input_ids"], dtype, counts))
+        if with_types:
+            types.append(_flat(encoded["token_type_ids"], np.uint8, counts))
+        cut += _cut(tokenizer, encoded, piece, counts, max_length)
+        if advance is not None:
+            advance(len(piece))
+    return TokenRows(
+        ids=np.concatenate(ids),
+        offsets=np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64),
+        pad_id=tokenizer.pad_token_id or 0,
+        type_ids=np.concatenate(types) if with_types else None,
+        takes_types=takes_types,
+        labels=labels,
+        cut=cut,
+    )
+
+
+def _pieces(texts: Sequence[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]:
+    piece: list[tuple[str, ...]] = []
+    size = 0
+    for row in texts:
+        piece.append(row)
+        size += sum(map(len, row))
+        if len(piece) == ROWS_AT_ONCE or size >= CHARACTERS_AT_ONCE:
+            yield piece
+            piece, size = [], 0
+    if piece:
+        yield piece
+
+
+def _flat(rows: Sequence[Sequence[int]], dtype: Any, counts: NDArray[np.int64]) -> NDArray[Any]:
+    return np.fromiter(chain.from_iterable(rows), dtype=dtype, count=int(counts.sum()))
+
+
+def _cut(
+    tokenizer: PreTrainedTokenizerBase,
+    encoded: BatchEncoding,
+    piece: Sequence[tuple[str, ...]],
+    counts: NDArray[np.int64],
+    max_length: int,
+) -> int:
+    """How many rows of a piece were longer than ``max_length``; only full ones can have been."""
+    full = np.flatnonzero(counts >= max_length)
+    if encoded.encodings is not None:
+        return sum(bool(encoded.encodings[row].overflowing) for row in full)
+    # A tokenizer written in Python keeps no trace of what it cut.
+    rows = [piece[int(row)] for row in full]
+    return sum(len(tokenizer(*row, verbose=False)["input_ids"]) > max_length for row in rows)
 
 
 def micro_batches(

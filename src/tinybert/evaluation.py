@@ -20,8 +20,13 @@ __all__ = ["held_out_losses", "predict", "task_scores"]
 
 
 @torch.no_grad()
-def predict(model: PreTrainedModel, rows: TokenRows) -> NDArray[np.float32]:
-    """Logits of every row, (rows, labels) float32, in the rows' order; eval mode, no autocast."""
+def predict(
+    model: PreTrainedModel, rows: TokenRows, advance: Callable[[int], None] | None = None
+) -> NDArray[np.float32]:
+    """Logits of every row, (rows, labels) float32, in the rows' order; eval mode, no autocast.
+
+    ``advance`` is called with the number of rows done.
+    """
     device = next(model.parameters()).device
     was_training = model.training
     model.train(False)
@@ -34,6 +39,8 @@ def predict(model: PreTrainedModel, rows: TokenRows) -> NDArray[np.float32]:
             if outputs is None:
                 outputs = np.zeros((len(rows), logits.shape[-1]), dtype=np.float32)
             outputs[indices] = logits.float().cpu().numpy()
+            if advance is not None:
+                advance(len(indices))
     finally:
         model.train(was_training)
     assert outputs is not None

@@ -13,11 +13,13 @@ from typing import Any, Literal
 from tinybert.errors import TinybertError
 
 __all__ = [
+    "ConvertSettings",
     "DemoSettings",
     "DistillSettings",
     "EvaluateSettings",
     "FinetuneSettings",
     "GeneralSettings",
+    "PredictSettings",
 ]
 
 Start = Literal["auto", "pca", "layers", "random"]
@@ -54,8 +56,15 @@ _LEAST: dict[str, tuple[float, bool]] = {
     "dropout": (0, False),
     "temperature": (0, True),
     "embedding_weight": (0, False),
+    "teacher_epochs": (0, True),
+    "teacher_learning_rate": (0, True),
+    "rows": (10, False),
+    "dev_share": (0, True),
+    "latency_length": (4, False),
+    "latency_batch": (1, False),
+    "seeds": (1, False),
 }
-_MOST = {"warmup": 1.0, "dropout": 0.99}
+_MOST = {"warmup": 1.0, "dropout": 0.99, "dev_share": 0.5}
 
 
 @dataclass
@@ -108,9 +117,10 @@ class StudentSettings(Checked):
     """Which student, and what it starts from."""
 
     student: str = setting(
-        "4x312",
+        "auto",
         "layers x width (4x312), full form layers x width x feed-forward x heads "
-        "(4x312x1200x12), a name (tinybert-4), or a student's directory",
+        "(4x312x1200x12), a name (tinybert-4), or a student's directory; auto: follows from the "
+        "teacher and the data, and says why",
         "student",
     )
     start: Start = setting(
@@ -159,13 +169,32 @@ class RowSettings(Checked):
 class DataSettings(RowSettings):
     """Task rows to learn from."""
 
-    data: Path | None = setting(None, "training rows, CSV or JSONL", "data")
-    dev: Path | None = setting(
-        None, "rows to choose the model on; default: split off the training rows", "data"
+    data: str | None = setting(
+        None,
+        "training rows: a file (CSV, TSV, JSONL, Parquet; .gz, .zst, .xz, .bz2), a directory of "
+        "them, or a Hub dataset (owner/name, owner/name:config); for a GLUE task the directory of "
+        "its files",
+        "data",
     )
-    task: Literal["auto", "classification", "regression"] = setting(
-        "auto", "kind of task; auto: read from the labels", "data"
+    dev: str | None = setting(
+        None, "rows to choose the model on; default: the data's own, or split off", "data"
     )
+    test: str | None = setting(
+        None, "rows to report on; default: the data's own, or a half of the dev rows", "data"
+    )
+    dev_share: float = setting(
+        0.1, "share of the training rows to split off where there are no dev rows", "data"
+    )
+    task: str = setting(
+        "auto",
+        "classification or regression (auto: read from the labels), or a GLUE task: cola, sst-2, "
+        "mrpc, sts-b, qqp, mnli, qnli, rte, wnli",
+        "data",
+    )
+    labels: str | None = setting(
+        None, "names of the classes, in the order of their numbers: negative,positive", "data"
+    )
+    rows: int | None = setting(None, "train on so many rows at most, drawn by the seed", "data")
 
 
 @dataclass
@@ -199,11 +228,44 @@ class FinetuneSettings(DataSettings, RunSettings):
 
 
 @dataclass
-class DistillSettings(LossSettings, StudentSettings, DataSettings, RunSettings):
+class SizeSettings(Checked):
+    """How large the student may be, instead of a shape: measured on this machine."""
+
+    max_latency: str | None = setting(None, "of one forward pass of the student: 5ms", "size")
+    max_size: str | None = setting(None, "of the student's weights in float32: 20MB", "size")
+    speedup: str | None = setting(None, "times faster than the teacher, at least: 8", "size")
+    latency_length: int = setting(128, "tokens a row where latency is measured", "size")
+    latency_batch: int = setting(1, "rows where latency is measured", "size")
+
+
+@dataclass
+class DistillSettings(SizeSettings, LossSettings, StudentSettings, DataSettings, RunSettings):
     """Task distillation: intermediate layers first, then the prediction layer."""
 
-    teacher: str | None = setting(None, "classifier to learn from: directory or Hub name")
-    intermediate_epochs: float = setting(20.0, "passes of the intermediate stage", "training")
+    teacher: str | None = setting(
+        None,
+        "model to learn from: directory or Hub name; a plain encoder is fine-tuned on the data "
+        "first, and kept in OUTPUT-teacher",
+    )
+    teacher_labels: str | None = setting(
+        None,
+        "what the teacher's outputs stand for, in their order, where its names say "
+        "nothing or lie: c,a,b",
+        "data",
+    )
+    teacher_epochs: float = setting(3.0, "passes to fine-tune a plain encoder", "training")
+    teacher_learning_rate: float = setting(3e-5, "to fine-tune a plain encoder", "training")
+    controls: bool = setting(
+        False,
+        "also train the same start on labels alone and on logits alone, for as many steps",
+        "training",
+    )
+    intermediate_epochs: float | None = setting(
+        None,
+        "passes of the intermediate stage; default: 20, the paper's, fewer for more than 50,000 "
+        "rows; in a GLUE task what the paper takes for it",
+        "training",
+    )
     prediction_epochs: float = setting(3.0, "passes of the prediction stage", "training")
     intermediate_learning_rate: float = setting(5e-5, "of the intermediate stage", "training")
     prediction_learning_rate: float = setting(3e-5, "of the prediction stage", "training")
@@ -220,11 +282,32 @@ class DistillSettings(LossSettings, StudentSettings, DataSettings, RunSettings):
 
 
 @dataclass
+class GlueSettings(DistillSettings):
+    """GLUE tasks, several seeds: teacher, student and controls in one table."""
+
+    output: Path | None = setting(
+        None, "directory of the tables and of a run a task and seed; finished runs are kept"
+    )
+    teacher: str | None = setting(
+        None,
+        "plain encoder, fine-tuned for each task and seed; or fine-tuned models, with {task} where "
+        "the task's name stands in theirs",
+    )
+    tasks: list[str] = setting([], "GLUE tasks; default: those whose files are there", "data")
+    seeds: int = setting(3, "runs a task, seeded from --seed on", "run")
+    controls: bool = setting(
+        True,
+        "also train the same start on labels alone and on logits alone, for as many steps",
+        "training",
+    )
+
+
+@dataclass
 class EvaluateSettings(RowSettings):
     """Score a classifier or regressor on labelled rows."""
 
     model: str | None = setting(None, "model directory")
-    data: Path | None = setting(None, "rows to score, CSV or JSONL", "main")
+    data: str | None = setting(None, "rows to score: a file, directory or Hub dataset", "main")
     teacher: str | None = setting(None, "also report agreement with this model", "main")
     json: Path | None = setting(None, "write the figures to this file", "main")
 
@@ -244,3 +327,59 @@ class DemoSettings(RunSettings):
     scale: float = setting(
         1.0, "share of all training steps; 0.05 is a quick look, not a result", "training"
     )
+
+
+@dataclass
+class ConvertSettings(Checked):
+    """Turn a checkpoint of the TinyBERT authors' code into a Hugging Face directory."""
+
+    model: Path | None = setting(
+        None, "directory with pytorch_model.bin, config.json or bert_config.json, and vocab.txt"
+    )
+    output: Path | None = setting(None, "directory to write; appears only when it is whole")
+    labels: str | None = setting(
+        None,
+        "names of the classifier's outputs, in their order: negative,positive; default: LABEL_0, "
+        "LABEL_1, …",
+    )
+    head: Literal["auto", "relu", "tanh"] = setting(
+        "auto",
+        "what the classifier reads: relu of the pooler's output (the authors' task models), or the "
+        "output itself (tanh, the standard head); auto: relu, unless the configuration names the "
+        "standard class",
+    )
+    vocab: Path | None = setting(None, "vocabulary, one piece a line; default: MODEL/vocab.txt")
+    lower_case: bool | None = setting(
+        None, "lower-case all text; default: if no piece of the vocabulary has a capital"
+    )
+    overwrite: bool = setting(False, "replace the output directory", "run")
+    dry_run: bool = setting(False, "read and check everything, write nothing", "run")
+
+
+@dataclass
+class PredictSettings(RowSettings):
+    """Answer rows, which need no labels, or GLUE's official test sets."""
+
+    model: str | None = setting(None, "classifier or regressor: directory or Hub name", "main")
+    data: str | None = setting(
+        None,
+        "rows to answer: a file, directory or Hub dataset; with --task the directory of GLUE's "
+        "files, or a Hub dataset (default: nyu-mll/glue)",
+        "main",
+    )
+    output: Path | None = setting(
+        None,
+        "file of predictions (.jsonl, .csv, .parquet); with --task a directory, which may hold the "
+        "files of other tasks",
+        "main",
+    )
+    task: str | None = setting(
+        None,
+        "GLUE task whose test sets are answered, in the leaderboard's format: cola, sst-2, mrpc, "
+        "sts-b, qqp, mnli, qnli, rte, wnli",
+        "main",
+    )
+    label: str | None = setting(
+        None, "label column, to score the predictions as well; default: none", "data"
+    )
+    overwrite: bool = setting(False, "replace what is at OUTPUT", "run")

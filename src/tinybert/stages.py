@@ -295,7 +295,10 @@ class Run:
         return trainer, tokenizer, projections
 
     def finish(self, result: StageResult, files: Mapping[str, Any]) -> Path:
-        """Publish the last student as the output directory, with JSON ``files`` beside it."""
+        """Publish the last student as the output directory, with ``files`` beside it.
+
+        Text is written as it is, anything else as JSON.
+        """
         if self.is_main:
             with whole_directory(self.output, overwrite=self.overwrite) as temporary:
                 shutil.copytree(result.directory, temporary, dirs_exist_ok=True)
@@ -303,7 +306,10 @@ class Run:
                 if (self.work / "tensorboard").is_dir():
                     shutil.copytree(self.work / "tensorboard", temporary / "tensorboard")
                 for name, content in files.items():
-                    write_json_whole(temporary / name, content)
+                    if isinstance(content, str):
+                        (temporary / name).write_text(content, encoding="utf-8")
+                    else:
+                        write_json_whole(temporary / name, content)
             shutil.rmtree(self.work, ignore_errors=True)
         self.state.wait_for_everyone()
         return self.output

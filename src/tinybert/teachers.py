@@ -24,6 +24,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from tinybert import relu_bert  # noqa: F401 - registers its classes with transformers
 from tinybert.batching import TokenRows, length_batches
 from tinybert.errors import TinybertError
 from tinybert.outputs import whole_file

@@ -29,7 +29,7 @@ def small_task(seed: int) -> TaskData:
     def rows(count: int, seed: int) -> Rows:
         texts, labels = tiny.sentences(count, seed)
         numbers = np.array([tiny.LABELS.index(label) for label in labels])
-        return Rows([(text,) for text in texts], numbers, [str(i) for i in range(count)])
+        return Rows([(text,) for text in texts], numbers)
 
     task = Task("small", "classification", tiny.LABELS, "accuracy", ("text",), "label")
     return TaskData(task, rows(120, seed), rows(40, seed + 1), rows(40, seed + 2))

@@ -9,7 +9,7 @@ from tinybert.tasks.task import Rows, Task, TaskData
 
 
 def rows(texts: list[str], labels: np.ndarray | None) -> Rows:
-    return Rows([(text, "same") for text in texts], labels, [str(n) for n in range(len(texts))])
+    return Rows([(text, "same") for text in texts], labels)
 
 
 def task(kind: str, names: tuple[str, ...], metric: str) -> Task:

@@ -183,11 +183,12 @@ def test_split_property(tmp_path: Path, texts: list[str], seed: int, share: floa
         for part in (data.train, data.dev)
     ]
     assert not keys[0] & keys[1]
-    assert sorted(data.train.ids + data.dev.ids) == sorted(f"train:{n}" for n in range(len(rows)))
+    both = [text for part in (data.train, data.dev) for (text,) in part.texts]
+    assert sorted(both) == sorted(str(row[0]).strip() for row in rows)
     assert 1 <= len(data.dev) <= max(1, round(share * len(rows)))
     assert data.train.labels is not None
     assert set(data.train.labels.tolist()) == {0, 1}
-    assert read_task(path, seed=seed, dev_share=share).dev.ids == data.dev.ids
+    assert read_task(path, seed=seed, dev_share=share).dev.texts == data.dev.texts
 
 
 BAD: list[tuple[str, bytes, dict[str, object], str]] = [

@@ -24,7 +24,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "general": ("tinybert.cli.general", "Raw text to a general student."),
     "finetune": ("tinybert.cli.finetune", "A model and a labelled task to a fine-tuned model."),
     "distill": ("tinybert.cli.distill", "A fine-tuned teacher and its task to a small student."),
+    "glue": ("tinybert.cli.glue", "GLUE tasks, several seeds, one table."),
     "evaluate": ("tinybert.cli.evaluate", "Score a model on a task; its size."),
+    "predict": ("tinybert.cli.predict", "A model's answers to rows, or to GLUE's test sets."),
+    "convert": ("tinybert.cli.convert", "A checkpoint of the authors' code to a usable model."),
 }
 """Verb → (module that holds its ``VERB``, what it does)."""
 

@@ -37,6 +37,7 @@ GROUPS = {
     "main": "What goes in and out",
     "data": "Task data",
     "student": "Student",
+    "size": "Size by need, instead of a shape",
     "training": "Training",
     "losses": "Losses",
     "speed": "Speed and memory",

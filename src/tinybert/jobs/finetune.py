@@ -5,72 +5,117 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 from tinybert.errors import TinybertError
 from tinybert.evaluation import predict, task_scores
 from tinybert.jobs.common import (
-    TaskRows,
     described,
     open_run,
+    part_scores,
     plain_settings,
+    publish,
     required,
     short_stages,
-    task_rows,
     versions,
 )
+from tinybert.jobs.rows import TaskRows, task_rows
 from tinybert.measure.latency import check_length
 from tinybert.objectives import label_objective
 from tinybert.progress import Reporter
 from tinybert.settings import FinetuneSettings
 from tinybert.stages import Stage, save_student
-from tinybert.tasks.metrics import compute
 from tinybert.teachers import fingerprint, load_encoder, load_tokenizer
 from tinybert.training import Schedule
 
-__all__ = ["finetune_stage", "run_finetune"]
+__all__ = ["finetune_inputs", "finetune_rows", "finetune_stage", "run_finetune"]
 
 
 def run_finetune(settings: FinetuneSettings, reporter: Reporter) -> dict[str, Any]:
     """Fine-tune an encoder on labels; returns what ``results.json`` holds."""
-    begun = time.perf_counter()
     path = required(settings.model, "--model", "the encoder")
-    required(settings.data, "--data", "the training file")
     required(settings.output, "--output", "the output directory")
     tokenizer = load_tokenizer(path)
-    rows = task_rows(settings, tokenizer, reporter, settings.seed)
-    if rows.train.labels is None or rows.test.labels is None:
-        raise TinybertError(f"{settings.data} has no label column: fine-tuning needs labels.")
+    rows = task_rows(settings, tokenizer, reporter)
     model = load_encoder(path)
-    check_length(model, settings.max_length)
     if settings.dry_run:
+        _check(settings, rows, model)
         steps = finetune_schedule(settings).total_steps(len(rows.train))
         plan = {"rows": len(rows.train), "steps": steps, "metric": rows.task.metric}
         reporter.table("plan", ["what", "value"], [[k, str(v)] for k, v in plan.items()])
         return plan
-    inputs = {"rows": rows.fingerprint(), "model weights": fingerprint(model)}
-    run = open_run(settings, reporter, inputs)
+    return finetune_rows(settings, rows, model, tokenizer, reporter)
+
+
+def finetune_inputs(
+    settings: FinetuneSettings, rows: TaskRows, model: PreTrainedModel
+) -> dict[str, Any]:
+    """What decides how a fine-tuned model turns out: rows, weights, schedule, seed."""
+    return {
+        "rows": rows.fingerprint(),
+        "model weights": fingerprint(model),
+        "labels": list(rows.task.label_names),
+        "metric": rows.task.metric,
+        "epochs": settings.epochs,
+        "steps": settings.steps,
+        "batch_size": settings.batch_size,
+        "learning_rate": settings.learning_rate,
+        "warmup": settings.warmup,
+        "evaluations": settings.evaluations,
+        "seed": settings.seed,
+    }
+
+
+def finetune_rows(
+    settings: FinetuneSettings,
+    rows: TaskRows,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    reporter: Reporter,
+) -> dict[str, Any]:
+    """Fine-tune ``model`` on rows that are read already."""
+    begun = time.perf_counter()
+    _check(settings, rows, model)
+    inputs = finetune_inputs(settings, rows, model)
+    run = open_run(settings, reporter, {n: inputs[n] for n in ("rows", "model weights")})
     start = run.made("start", lambda d: save_student(d, model, tokenizer, None))
     stage = finetune_stage(rows, finetune_schedule(settings))
     result = run.run(stage, start)
-    student = load_encoder(result.directory, labels=stage.labels, regression=stage.regression).to(
-        run.device
-    )
+    tuned = load_encoder(result.directory, labels=stage.labels, regression=stage.regression)
+    tuned.to(run.device)
     metric = rows.task.metric
-    score = compute(metric, predict(student, rows.test), rows.test.labels)[metric]
+    logits = {name: predict(tuned, part) for name, part in rows.reported.items()}
+    scores = part_scores(metric, logits, rows.reported)
     results = {
         "task": rows.task.name,
         "metric": metric,
         "teacher": None,
-        "student": described(student, score),
+        "student": described(tuned, scores["test"][metric]) | {"scores": scores},
         "retention": None,
         "controls": {},
+        "rows": rows.counts(),
+        "data": settings.data,
+        "text_columns": list(rows.task.text_columns),
+        "inputs": inputs,
         "seconds": round(time.perf_counter() - begun, 1),
         "stages": short_stages(run.finished),
         "settings": plain_settings(settings),
         "versions": versions(),
     }
-    run.finish(result, {"results.json": results})
-    reporter.say(f"{metric} {score:.4f} on {len(rows.test)} rows; written to {run.output}")
+    publish(run, result, results)
+    reporter.say(
+        f"{metric} {scores['test'][metric]:.4f} on {len(rows.test)} rows; written to {run.output}"
+    )
     return results
+
+
+def _check(settings: FinetuneSettings, rows: TaskRows, model: PreTrainedModel) -> None:
+    if rows.train.labels is None or rows.test.labels is None:
+        raise TinybertError(
+            f"{settings.data} has no label column: fine-tuning needs labels; name the column with "
+            "--label."
+        )
+    check_length(model, settings.max_length)
 
 
 def finetune_schedule(settings: FinetuneSettings) -> Schedule:

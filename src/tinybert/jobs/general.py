@@ -14,17 +14,16 @@ from tinybert.corpus import read_documents, token_blocks
 from tinybert.errors import TinybertError
 from tinybert.evaluation import held_out_losses
 from tinybert.jobs.common import (
-    begin_student,
-    check_student,
     described,
-    frozen,
     open_run,
     plain_settings,
+    publish,
     required,
     short_stages,
-    student_print,
     versions,
 )
+from tinybert.jobs.sizes import default_student
+from tinybert.jobs.students import Begun, begin_student, check_student, frozen, student_print
 from tinybert.mapping import layer_mapping, shown
 from tinybert.measure.latency import check_length
 from tinybert.progress import Reporter
@@ -62,6 +61,7 @@ def run_general(settings: GeneralSettings, reporter: Reporter) -> dict[str, Any]
     tokenizer = load_tokenizer(path)
     model = load_encoder(path)
     check_length(model, settings.max_length)
+    settings = default_student(settings, model, None, reporter)
     shape = check_student(settings, model, tokenizer)
     documents = read_documents(settings.corpus)
     if settings.dry_run:
@@ -102,7 +102,7 @@ def run_general(settings: GeneralSettings, reporter: Reporter) -> dict[str, Any]
         "settings": plain_settings(settings),
         "versions": versions(),
     }
-    run.finish(result, {"results.json": results})
+    publish(run, result, results)
     reporter.say(
         f"general student written to {run.output}: go on with `tinybert distill --student "
         f"{run.output}`"
@@ -112,9 +112,9 @@ def run_general(settings: GeneralSettings, reporter: Reporter) -> dict[str, Any]
 
 def general_stage(
     run: Run,
-    settings: Any,
+    settings: GeneralSettings,
     model: Any,
-    student: Any,
+    student: Begun,
     train: TokenRows,
     held_out: TokenRows,
     name: str = "general",

@@ -49,12 +49,11 @@ def start_heads(
         theirs, ours = _linear(teacher, dense_path), _linear(student, dense_path)
         if theirs is None or ours is None:
             continue
-        if teacher.config.model_type == "electra":
-            activation = nn.functional.gelu
+        their_act, our_act = _activation(teacher, activation), _activation(student, activation)
         source, target = teacher_top[first], student_top[first]
         outs = _linear(teacher, out_path), _linear(student, out_path)
         wanted = theirs(source)
-        spread = activation(wanted).std(0) if len(source) > 1 else torch.ones_like(wanted[0])
+        spread = their_act(wanted).std(0) if len(source) > 1 else torch.ones_like(wanted[0])
         both = outs[0] is not None and outs[1] is not None
         if both:
             spread = spread * cast(nn.Linear, outs[0]).weight.norm(dim=0)
@@ -67,8 +66,8 @@ def start_heads(
                 our_out,
                 their_out.weight[:, kept],
                 their_out.bias,
-                activation(ours(target)),
-                their_out(activation(wanted)),
+                our_act(ours(target)),
+                their_out(their_act(wanted)),
             )
         return
     for path in _EVERY_TOKEN:
@@ -77,6 +76,16 @@ def start_heads(
             weight = (theirs.weight.double() @ axes).float()
             _start_output(ours, weight, theirs.bias, student_top, theirs(teacher_top))
             return
+
+
+def _activation(
+    model: PreTrainedModel, usual: Callable[[Tensor], Tensor]
+) -> Callable[[Tensor], Tensor]:
+    """What stands between a model's dense map and its output map."""
+    if model.config.model_type == "electra":
+        return nn.functional.gelu
+    own = getattr(getattr(model.base_model, "pooler", None), "activation", None)
+    return own if isinstance(own, nn.Module) else usual
 
 
 def reorder_outputs(student: PreTrainedModel, order: Sequence[int]) -> None:

@@ -54,6 +54,7 @@ _DISTILBERT = _Paths(
 # Post-LayerNorm encoders with absolute positions added to the embeddings, by model_type.
 _PATHS = {
     "bert": _BERT,
+    "tinybert_relu_bert": _BERT,
     "roberta": _BERT,
     "xlm-roberta": _BERT,
     "camembert": _BERT,

@@ -97,14 +97,14 @@ def demo_task(seed: int = 42, *, library: Path | None = None) -> TaskData:
     Raises:
         TinybertError: this Python came without its library's sources.
     """
-    texts, labels, ids = _rows(library or standard_library())
+    texts, labels = _rows(library or standard_library())
     if len(texts) < _LEAST_ROWS:
         raise TinybertError(
             f"only {len(texts)} sentences found in the docstrings under "
             f"{library or standard_library()}: use a Python whose standard library lies there as "
             ".py files, or give files of your own"
         )
-    rows = Rows([(text,) for text in texts], labels, ids)
+    rows = Rows([(text,) for text in texts], labels)
     train, dev, test = _split(groups(texts), seed)
     task = Task(
         name="stdlib-topics",
@@ -141,32 +141,25 @@ def general_text(leave_out: Iterable[Rows] = (), *, library: Path | None = None)
     return list(found)
 
 
-def _rows(library: Path) -> tuple[list[str], NDArray[np.int64], list[str]]:
+def _rows(library: Path) -> tuple[list[str], NDArray[np.int64]]:
     topic_of = {
         module: number for number, names in enumerate(TOPICS.values()) for module in names.split()
     }
-    kept: dict[str, tuple[str, int, str]] = {}
+    kept: dict[str, tuple[str, int]] = {}
     ambiguous: set[str] = set()
     for docstring in read_docstrings(library):
         topic = topic_of.get(docstring.module.partition(".")[0])
         if topic is None:
             continue
         prose = [piece for part in paragraphs(docstring.text) for piece in sentences(part)]
-        for place, sentence in enumerate(prose):
+        for sentence in prose:
             if not _topical(sentence):
                 continue
             key = normalised(sentence)
-            row = (sentence, topic, f"{docstring.module}:{docstring.owner}:{place}")
-            if kept.setdefault(key, row)[1] != topic:
+            if kept.setdefault(key, (sentence, topic))[1] != topic:
                 ambiguous.add(key)
     rows = [row for key, row in kept.items() if key not in ambiguous]
-    # A name defined twice in a module (under an if, an overload) has two docstrings.
-    seen: dict[str, int] = {}
-    ids = []
-    for _, _, name in rows:
-        seen[name] = seen.get(name, 0) + 1
-        ids.append(name if seen[name] == 1 else f"{name}:{seen[name]}")
-    return [row[0] for row in rows], np.array([row[1] for row in rows], dtype=np.int64), ids
+    return [row[0] for row in rows], np.array([row[1] for row in rows], dtype=np.int64)
 
 
 def _topical(sentence: str) -> bool:

@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tinybert.tasks.texts import Texts
+
 __all__ = ["Kind", "Rows", "Task", "TaskData"]
 
 Kind = Literal["classification", "regression"]
@@ -41,18 +43,15 @@ class Rows:
     """Rows of a task.
 
     Attributes:
-        texts: per row a tuple of one text, or of two for a pair.
+        texts: per row a tuple of one text, or of two for a pair; a list, or
+            :class:`~tinybert.tasks.texts.Texts` for rows out of files.
         labels: ``(rows,)`` int64 class numbers or float32 values; ``None`` without labels.
-        ids: one distinct name a row, stable from run to run (keys of cached teacher outputs).
     """
 
-    texts: list[tuple[str, ...]]
+    texts: Sequence[tuple[str, ...]]
     labels: NDArray[np.generic] | None
-    ids: list[str]
 
     def __post_init__(self) -> None:
-        if len(self.ids) != len(self.texts):
-            raise ValueError(f"{len(self.texts)} texts but {len(self.ids)} ids")
         if self.labels is not None and len(self.labels) != len(self.texts):
             raise ValueError(f"{len(self.texts)} texts but {len(self.labels)} labels")
 
@@ -62,15 +61,16 @@ class Rows:
     def take(self, indices: Sequence[int] | NDArray[np.integer]) -> Rows:
         """The rows at ``indices``, in that order.
 
-        >>> rows = Rows([("a",), ("b",), ("c",)], np.array([0, 1, 0]), ["1", "2", "3"])
+        >>> rows = Rows([("a",), ("b",), ("c",)], np.array([0, 1, 0]))
         >>> rows.take([2, 0]).texts
         [('c',), ('a',)]
         """
         places = np.asarray(indices, dtype=np.int64)
         return Rows(
-            texts=[self.texts[place] for place in places],
+            texts=self.texts.take(places)
+            if isinstance(self.texts, Texts)
+            else [self.texts[place] for place in places],
             labels=None if self.labels is None else self.labels[places],
-            ids=[self.ids[place] for place in places],
         )
 
 
@@ -79,6 +79,7 @@ class TaskData:
     """A task with its rows: ``train`` to learn from, ``dev`` to choose by, ``test`` to report.
 
     ``notes`` are sentences for the user: what was guessed, and what is odd about the rows.
+    ``extra`` are further parts to report on, by name, such as MNLI's mismatched rows.
     """
 
     task: Task
@@ -86,3 +87,4 @@ class TaskData:
     dev: Rows
     test: Rows | None = None
     notes: list[str] = field(default_factory=list)
+    extra: dict[str, Rows] = field(default_factory=dict)

@@ -1,0 +1,327 @@
+"""The model card of a student directory: its ``README.md``, in Hugging Face's format."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData, try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+from transformers import PretrainedConfig
+
+from tinybert.errors import TinybertError
+from tinybert.export import content, figures
+from tinybert.export.figures import Results, number, part
+from tinybert.export.markdown import escaped, fenced, last_part, visible
+from tinybert.outputs import whole_file
+
+__all__ = ["CARD_FILE", "model_card", "write_card"]
+
+CARD_FILE = "README.md"
+_TEMPLATE = Path(__file__).with_name("card.md.jinja")
+_PAPER = "an implementation of [TinyBERT](https://arxiv.org/abs/1909.10351)"
+_DATA_ENDINGS = (
+    ".csv",
+    ".tsv",
+    ".jsonl",
+    ".json",
+    ".parquet",
+    ".txt",
+    ".gz",
+    ".zst",
+    ".xz",
+    ".bz2",
+)
+# Our metrics → name on the Hub, what is shown, and the arguments that make it this one.
+_HUB_METRICS: dict[str, tuple[str, str, dict[str, Any] | None]] = {
+    "accuracy": ("accuracy", "Accuracy", None),
+    "f1": ("f1", "F1", None),
+    "macro_f1": ("f1", "Macro F1", {"average": "macro"}),
+    "mcc": ("matthews_correlation", "Matthews correlation", None),
+    "pearson": ("pearsonr", "Pearson correlation", None),
+    "spearman": ("spearmanr", "Spearman correlation", None),
+}
+# Model types that transformers does not have, and where they are.
+_OWN_CLASSES = {"tinybert_relu_bert": "tinybert.relu_bert"}
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What a saved model answers with."""
+
+    architecture: str
+    classifier: bool  # a sequence-classification head, for classes or for one value
+    regression: bool
+    labels: tuple[str, ...]
+
+    @property
+    def pipeline(self) -> str:
+        return "text-classification" if self.classifier else "feature-extraction"
+
+    @property
+    def called(self) -> str:
+        if not self.classifier:
+            return "An encoder"
+        return "A regressor" if self.regression else "A text classifier"
+
+
+def model_card(
+    directory: str | Path,
+    results: Mapping[str, Any],
+    *,
+    name: str | None = None,
+    language: str | Sequence[str] | None = None,
+    licence: str | None = None,
+    base_model: str | None = None,
+    dataset: str | None = None,
+) -> str:
+    """The text of a model card; a figure that ``results`` does not have leaves no line.
+
+    Args:
+        directory: the model's, for its head and labels (``config.json``).
+        results: what ``results.json`` holds; every field may be missing.
+        name: of the model; default: the directory's.
+        language: ISO 639 code or codes of its texts. Not guessed.
+        licence: the Hub's identifier, such as ``apache-2.0``. Not guessed.
+        base_model: name on the Hub of the teacher (of the encoder, after fine-tuning). Default: the
+            setting, where that is a Hub name whose config is in the local cache.
+        dataset: name on the Hub of the data, ``owner/name`` or ``owner/name:config``. Default:
+            the field ``data``, where it is such a name and no file.
+
+    Local paths appear by their last part only.
+
+    Raises:
+        TinybertError: the directory has no ``config.json`` that can be read.
+    """
+    directory = Path(directory)
+    head = _head(directory)
+    name = str(last_part(name or directory.resolve()))
+    base_model = base_model or _base_model(results)
+    data = _metadata(
+        results,
+        head,
+        name=_line(name),
+        language=[language] if isinstance(language, str) else list(language or []) or None,
+        licence=licence,
+        base_model=base_model,
+        dataset=dataset or _hub_dataset(results),
+    )
+    card = ModelCard.from_template(
+        data,
+        template_path=str(_TEMPLATE),
+        title=escaped(name),
+        introduction=_introduction(results, head, base_model),
+        usage=_usage(results, head, name),
+        scores=figures.scores_table(results),
+        controls=figures.controls_note(results),
+        rows=figures.rows_told(results, regression=head.regression),
+        sizes=figures.sizes_table(results),
+        labels="" if head.regression else content.labels_table(head.labels),
+        stages=content.stages_table(results),
+        settings=content.settings_told(results),
+        limits=content.limits(results, licence=licence is not None),
+        versions=content.versions_line(results),
+    )
+    return str(card).rstrip() + "\n"
+
+
+def write_card(
+    directory: str | Path, results: Mapping[str, Any], *, overwrite: bool = False, **options: Any
+) -> Path:
+    """Write :func:`model_card` to the directory's ``README.md``, whole or not at all.
+
+    ``options`` are those of :func:`model_card`.
+
+    Raises:
+        TinybertError: there is a ``README.md`` and ``overwrite`` is off; as :func:`model_card`.
+    """
+    path = Path(directory) / CARD_FILE
+    if path.exists() and not overwrite:
+        raise TinybertError(f"{path} exists already: move it elsewhere, or overwrite it.")
+    text = model_card(directory, results, **options)
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+    return path
+
+
+def _head(directory: Path) -> _Head:
+    try:
+        plain = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+        config = PretrainedConfig.from_dict(plain)
+        names = tuple(str(name) for _, name in sorted((config.id2label or {}).items()))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise TinybertError(
+            f"{directory} has no config.json that can be read: give a model's directory."
+        ) from error
+    found = plain.get("architectures") or []
+    classifier = any("SequenceClassification" in str(architecture) for architecture in found)
+    return _Head(
+        architecture=str(plain.get("model_type", "")),
+        classifier=classifier,
+        regression=classifier and plain.get("problem_type") == "regression",
+        labels=names if classifier else (),
+    )
+
+
+# --- metadata -------------------------------------------------------------------------------------
+
+
+def _metadata(
+    results: Results,
+    head: _Head,
+    *,
+    name: str,
+    language: list[str] | None,
+    licence: str | None,
+    base_model: str | None,
+    dataset: str | None,
+) -> ModelCardData:
+    tags = ["tinybert", *(["distillation"] if part(results, "teacher") else []), head.architecture]
+    scores = _eval_results(results, head, dataset)
+    on_hub = {kind for kind, *_ in _HUB_METRICS.values()}
+    metrics = dict.fromkeys(r.metric_type for r in scores if r.metric_type in on_hub)
+    # The Hub knows finetune, adapter, merge and quantized. A student is none of them.
+    finetuned = base_model is not None and not part(results, "teacher")
+    more: dict[str, Any] = {"base_model_relation": "finetune"} if finetuned else {}
+    return ModelCardData(
+        language=language,
+        license=licence,
+        library_name="transformers",
+        pipeline_tag=head.pipeline,
+        tags=[tag for tag in tags if tag],
+        base_model=base_model,
+        datasets=[dataset.partition(":")[0]] if dataset else None,
+        metrics=list(metrics) or None,
+        model_name=name if scores else None,
+        eval_results=scores or None,
+        **more,
+    )
+
+
+def _eval_results(results: Results, head: _Head, dataset: str | None) -> list[EvalResult]:
+    """The student's scores as the Hub lists them."""
+    scores = figures.own_scores(results)
+    task = _line(str(results.get("task") or ""))
+    if not scores or not task:
+        return []
+    repository, _, config = (dataset or "").partition(":")
+    found = []
+    for (rows, metric), value in scores.items():
+        kind, shown, arguments = _HUB_METRICS.get(metric, (metric, metric.replace("_", " "), None))
+        # Our parts are no splits of the Hub: the rows reported may come from any of those.
+        further = "" if rows in (None, "test") else f" ({_line(str(rows))})"
+        found.append(
+            EvalResult(
+                task_type=head.pipeline,
+                dataset_type=repository or task,
+                dataset_name=task,
+                dataset_config=config or None,
+                metric_type=kind,
+                metric_name=shown + further,
+                metric_args=arguments,
+                metric_value=round(value, 4),
+            )
+        )
+    return found
+
+
+def _line(text: str) -> str:
+    return " ".join(visible(text).split())
+
+
+def _base_model(results: Results) -> str | None:
+    """The teacher's name on the Hub (the encoder's, after fine-tuning), if it came from there."""
+    asked = part(results, "settings").get("teacher") or part(results, "settings").get("model")
+    given = str(asked or results.get("teacher_name") or "")
+    if not _repository(given):
+        return None
+    # What was loaded from the Hub is in the cache; a directory of before may be gone by now.
+    cached = try_to_load_from_cache(given, "config.json")
+    return given if isinstance(cached, str) else None
+
+
+def _hub_dataset(results: Results) -> str | None:
+    given = str(results.get("data") or "")
+    repository = given.partition(":")[0]
+    local = repository.lower().endswith(_DATA_ENDINGS) or "/" not in repository
+    return None if local or not _repository(repository) else given
+
+
+def _repository(text: str) -> bool:
+    """Whether ``text`` can be the name of a repository on the Hub and is no local path."""
+    if not text:
+        return False
+    try:
+        validate_repo_id(text)
+    except HFValidationError:
+        return False
+    return not Path(text).exists()
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+
+def _introduction(results: Results, head: _Head, base_model: str | None) -> str:
+    settings, teacher = part(results, "settings"), part(results, "teacher")
+    facts = [escaped(head.architecture), figures.shape(part(results, "student"))]
+    if head.labels and not head.regression:
+        facts.append(f"{len(head.labels):,} labels")
+    known = ", ".join(fact for fact in facts if fact)
+    if base_model:
+        source = f"[{escaped(base_model)}](https://huggingface.co/{base_model})"
+    else:
+        named = results.get("teacher_name") or settings.get("teacher") or settings.get("model")
+        source = escaped(str(last_part(named))) if named else ""
+    if teacher:
+        shape = figures.shape(teacher)
+        origin = f", distilled from {source or 'its teacher'}{f' ({shape})' if shape else ''}"
+    else:
+        origin = f", fine-tuned from {source}" if source else ", made"
+    told = [f"{head.called}{f' ({known})' if known else ''}{origin} with tinybert, {_PAPER}."]
+    if results.get("teacher_fine_tuned"):
+        told.append("The teacher was fine-tuned on the same rows first.")
+    if results.get("task") and head.classifier:
+        told.append(f"Task: {escaped(str(results['task']))}.")
+    if results.get("data"):
+        told.append(f"Data: {escaped(str(last_part(results['data'])))}.")
+    kept, metric = number(results.get("retention")), results.get("metric")
+    if kept is not None and metric:
+        score = escaped(str(metric).replace("_", " "))
+        told.append(f"It keeps {100 * kept:.1f} % of its teacher's {score}.")
+    if head.regression:
+        told.append("It answers with one value, not with classes.")
+    if not head.classifier:
+        told.append("It has no task head: fine-tune it, or distil it further, for a task.")
+    return " ".join(told)
+
+
+def _usage(results: Results, head: _Head, name: str) -> str:
+    """Code that runs where the model's directory lies."""
+    longest, text = content.max_length(results), '"A text of your own."'
+    if head.classifier and content.takes_pairs(results):
+        text = '{"text": "The first text.", "text_pair": "The second."}'
+    own = _OWN_CLASSES.get(head.architecture)
+    imports = f"import {own}  # makes the model's class known\n" if own else ""
+    made = f"pipeline({_quoted(head.pipeline)}, {_quoted(name)})"
+    # Without truncation a text of more tokens than the model has positions ends in an error.
+    if head.classifier:
+        cut = "" if longest is None else f", truncation=True, max_length={longest}"
+        code = f"classify = {made}\nprint(classify({text}{cut}))"
+    else:
+        code, cut = f"encode = {made}\n", ""
+        if longest is not None:
+            code += f'cut = {{"truncation": True, "max_length": {longest}}}\n'
+            cut = ", tokenize_kwargs=cut"
+        code += f"states = encode({text}, return_tensors=True{cut})\n"
+        code += "print(states.shape)  # texts, tokens, width"
+    return fenced(f"{imports}from transformers import pipeline\n\n{code}", "python")
+
+
+def _quoted(text: str) -> str:
+    """``text`` as a Python literal."""
+    plain = text.isprintable() and not set(text) & set('"\\')
+    return f'"{text}"' if plain else repr(text)

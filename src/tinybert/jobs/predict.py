@@ -1,0 +1,266 @@
+"""Answer rows: to a file of predictions, or to the files of GLUE's leaderboard."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import softmax
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from tinybert.batching import tokenize
+from tinybert.errors import TinybertError
+from tinybert.evaluation import predict
+from tinybert.jobs.common import required
+from tinybert.measure.latency import check_length
+from tinybert.outputs import whole_file
+from tinybert.progress import Reporter
+from tinybert.settings import PredictSettings
+from tinybert.tasks.columns import choose_columns
+from tinybert.tasks.files import read_scored
+from tinybert.tasks.glue import HUB_NAME, read_glue_test
+from tinybert.tasks.glue_tasks import GlueTask, find_glue_task
+from tinybert.tasks.leaderboard import check_leaderboard, submission_files, write_leaderboard
+from tinybert.tasks.metrics import compute
+from tinybert.tasks.reading import read_part
+from tinybert.tasks.sources import PartName, open_source
+from tinybert.tasks.task import Kind, Rows
+from tinybert.teachers import aligned_labels, has_head, head_labels, load_encoder, load_tokenizer
+
+__all__ = ["load_with_head", "run_predict"]
+
+Columns = Mapping[str, NDArray[Any]]
+
+
+def run_predict(settings: PredictSettings, reporter: Reporter) -> dict[str, Any]:
+    """Write the predictions; returns the model, the files written, and the number of rows in each.
+
+    Where a label column is named, also the scores on it.
+    """
+    path = required(settings.model, "--model", "the model")
+    output = Path(required(settings.output, "--output", "the output"))
+    if settings.task is not None:
+        return _answer_glue(settings, path, output, reporter)
+    required(settings.data, "--data", "the file of rows")
+    if settings.metric is not None and settings.label is None:
+        raise TinybertError("--metric scores against labels: name their column with --label.")
+    write = _writer(output, settings.overwrite)
+    model, tokenizer, names = load_with_head(path, settings.max_length)
+    rows, metric = _read(settings, names, reporter)
+    logits = _logits(model, tokenizer, rows, settings.max_length, reporter)
+    columns = _columns(logits, names)
+    results: dict[str, Any] = {"model": path, "files": {str(output): len(rows)}}
+    if rows.labels is not None and metric is not None:
+        results["scores"] = compute(metric, logits, rows.labels)
+    with whole_file(output) as partial:
+        write(partial, columns)
+    _show(results, columns, reporter)
+    return results
+
+
+def load_with_head(
+    path: str, max_length: int
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, tuple[str, ...]]:
+    """A model with its own head, its tokenizer, and its label names (one for regression).
+
+    Raises:
+        TinybertError: no such model, no head, or rows of ``max_length`` tokens are too long for it.
+    """
+    tokenizer = load_tokenizer(path)
+    if not has_head(path):
+        raise TinybertError(f"{path} has no task head: give a fine-tuned or distilled model.")
+    names = head_labels(path)
+    model = load_encoder(path, labels=names, regression=len(names) == 1)
+    check_length(model, max_length)
+    return model, tokenizer, names
+
+
+def _read(
+    settings: PredictSettings, names: tuple[str, ...], reporter: Reporter
+) -> tuple[Rows, str | None]:
+    """The rows to answer, with labels and their metric only where a label column is named."""
+    data = str(settings.data)
+    if settings.label is not None:
+        kind: Kind = "regression" if len(names) == 1 else "classification"
+        task, rows, notes = read_scored(
+            data,
+            kind=kind,
+            label_names=names if kind == "classification" else (),
+            text=settings.text,
+            label=settings.label,
+            metric=settings.metric,
+            reporter=reporter,
+        )
+        for note in notes:
+            reporter.say(note)
+        return rows, task.metric
+    source = open_source(data, reporter)
+    order: tuple[PartName, ...] = ("test", "dev", "train")
+    part = source.whole or next(source.parts[name] for name in order if name in source.parts)
+    columns = choose_columns(part, settings.text, None, [])
+    reporter.say(f"answered: {part.name}, text {' and '.join(columns.text)}")
+    table = read_part(part, replace(columns, label=None), "rows", reporter)
+    return Rows(table.texts, None), None
+
+
+def _answer_glue(
+    settings: PredictSettings, path: str, output: Path, reporter: Reporter
+) -> dict[str, Any]:
+    task = find_glue_task(cast(str, settings.task))
+    own = {"--text": settings.text, "--label": settings.label, "--metric": settings.metric}
+    for flag, value in own.items():
+        if value is not None:
+            raise TinybertError(f"{flag} is for data of one's own: leave it out with --task.")
+    check_leaderboard(task.name, output, settings.overwrite)
+    model, tokenizer, names = load_with_head(path, settings.max_length)
+    order = _order(task, names)
+    parts = read_glue_test(task.name, settings.data or HUB_NAME, reporter=reporter)
+    files = submission_files(task.name)
+    if absent := [files[part] for part in files if part not in parts]:
+        reporter.say(f"GLUE's diagnostic set is not there: {', '.join(absent)} is not written")
+    predictions: dict[str, NDArray[Any]] = {}
+    for part, its in parts.items():
+        logits = _logits(model, tokenizer, its.rows, settings.max_length, reporter, part)
+        predictions[part] = logits[:, order].argmax(axis=1) if order else logits[:, 0]
+    index = {part: its.index for part, its in parts.items()}
+    written = write_leaderboard(
+        task.name, predictions, output, index=index, overwrite=settings.overwrite
+    )
+    counts = [len(its) for its in predictions.values()]
+    results = {
+        "model": path,
+        "files": {str(file): count for file, count in zip(written, counts, strict=True)},
+    }
+    _show(results, {}, reporter)
+    return results
+
+
+def _order(task: GlueTask, names: tuple[str, ...]) -> list[int]:
+    """For each class of the task the model's output; empty for STS-B."""
+    wanted = max(1, len(task.label_names))
+    if len(names) != wanted:
+        asked, given = ("one value" if n == 1 else f"{n} classes" for n in (wanted, len(names)))
+        raise TinybertError(
+            f"{task.title} asks for {asked} and the model gives {given}: give a model of this task."
+        )
+    if len(names) == 1:
+        return []
+    numbers = [str(number) for number in range(len(task.label_names))]
+    if sorted(names) == numbers and not task.words:
+        return aligned_labels(names, numbers)  # GLUE's files know these classes by number
+    try:
+        return aligned_labels([re.sub(r"[\s-]+", "_", name) for name in names], task.label_names)
+    except TinybertError:
+        raise TinybertError(
+            f"the model's labels ({', '.join(names[:10])}) are not those of {task.title} "
+            f"({', '.join(task.label_names)}): give a model of this task, or write these names "
+            "into id2label of its config.json, in the order of its outputs."
+        ) from None
+
+
+def _logits(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Rows,
+    max_length: int,
+    reporter: Reporter,
+    part: str = "rows",
+) -> NDArray[np.float32]:
+    cast(nn.Module, model).to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    with reporter.track(len(rows), f"tokenizing {part}", unit="rows") as progress:
+        tokens = tokenize(tokenizer, rows.texts, max_length, advance=progress.advance)
+    with reporter.track(len(rows), f"predicting {part}", unit="rows") as progress:
+        logits = predict(model, tokens, advance=progress.advance)
+    if not np.isfinite(logits).all():
+        row = int(np.flatnonzero(~np.isfinite(logits).all(axis=1))[0])
+        raise TinybertError(
+            f"the model's outputs for row {row} of {part} contain NaN or infinity: train it again "
+            "with a lower learning rate or in float32."
+        )
+    return logits
+
+
+def _columns(logits: NDArray[np.float32], names: tuple[str, ...]) -> Columns:
+    """What is written of each row: its number, counted from 0, and the answer."""
+    number = np.arange(len(logits))
+    if len(names) == 1:
+        return {"row": number, "value": logits[:, 0]}
+    shares = softmax(logits.astype(np.float64), axis=1)
+    return {
+        "row": number,
+        "label": np.array(names, dtype=object)[logits.argmax(axis=1)],
+        "probability": shares.max(axis=1),
+    }
+
+
+def _writer(output: Path, overwrite: bool) -> Callable[[Path, Columns], None]:
+    """The writer of this file's ending, if a file can be written there."""
+    writer = _WRITERS.get(output.suffix.lower())
+    if writer is None:
+        raise TinybertError(
+            f"--output {output}: give a file that ends in {', '.join(_WRITERS)}, or with --task a "
+            "directory."
+        )
+    output = output.expanduser()
+    if output.is_dir():
+        raise TinybertError(f"{output} is a directory: give a file's name.")
+    if output.exists() and not overwrite:
+        raise TinybertError(
+            f"{output} exists already: choose another name, or replace it with --overwrite."
+        )
+    if not output.absolute().parent.is_dir():
+        raise TinybertError(f"there is no directory {output.parent} for {output}.")
+    if not os.access(output.absolute().parent, os.W_OK | os.X_OK):
+        raise TinybertError(f"nothing may be written into {output.parent}: choose another place.")
+    return writer
+
+
+def _write_jsonl(path: Path, columns: Columns) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as stream:
+        for row in zip(*(column.tolist() for column in columns.values()), strict=True):
+            record = dict(zip(columns, row, strict=True))
+            stream.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def _write_csv(path: Path, columns: Columns) -> None:
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+
+
+def _write_parquet(path: Path, columns: Columns) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.table(dict(columns)), path)
+
+
+_WRITERS: dict[str, Callable[[Path, Columns], None]] = {
+    ".jsonl": _write_jsonl,
+    ".csv": _write_csv,
+    ".parquet": _write_parquet,
+}
+
+
+def _show(results: dict[str, Any], columns: Columns, reporter: Reporter) -> None:
+    reporter.table("Written", ["file", "rows"], [[f, n] for f, n in results["files"].items()])
+    if "label" in columns:
+        labels, counts = np.unique(columns["label"].astype(str), return_counts=True)
+        shares = [f"{count / counts.sum():.1%}" for count in counts]
+        reporter.table(
+            "Predicted", ["label", "rows", "share"], list(zip(labels, counts, shares, strict=True))
+        )
+    if "scores" in results:
+        scores = [[name, f"{value:.4f}"] for name, value in results["scores"].items()]
+        reporter.table("Against the labels", ["figure", "value"], scores)

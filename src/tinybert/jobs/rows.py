@@ -1,0 +1,174 @@
+"""The rows of a task job: read, checked, as tokens, in three parts and more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from tinybert.batching import TokenRows, length_batches, tokenize
+from tinybert.errors import TinybertError
+from tinybert.jobs.common import required
+from tinybert.progress import Reporter
+from tinybert.settings import DistillSettings, FinetuneSettings
+from tinybert.tasks.files import read_task
+from tinybert.tasks.glue import HUB_NAME, read_glue
+from tinybert.tasks.metrics import metric_kind
+from tinybert.tasks.task import Kind, Rows, Task, TaskData
+
+CALIBRATION_TOKENS = 16384
+
+
+@dataclass
+class TaskRows:
+    """A task's rows as tokens: trained on, chosen on, reported on, and further parts to report."""
+
+    task: Task
+    train: TokenRows
+    dev: TokenRows
+    test: TokenRows
+    extra: dict[str, TokenRows] = field(default_factory=dict)
+
+    @property
+    def reported(self) -> dict[str, TokenRows]:
+        """The parts that figures are given for."""
+        return {"test": self.test} | self.extra
+
+    def fingerprint(self) -> str:
+        """Of all parts."""
+        parts = (self.train, self.dev, self.test, *self.extra.values())
+        return " ".join(part.fingerprint() for part in parts)
+
+    def counts(self) -> dict[str, int]:
+        """Number of rows of each part."""
+        parts = {"train": self.train, "dev": self.dev, "test": self.test} | self.extra
+        return {name: len(part) for name, part in parts.items()}
+
+
+def halves(rows: Rows, seed: int) -> tuple[Rows, Rows]:
+    """Two seeded halves: the model is chosen on one and reported on the other."""
+    if len(rows) < 2:
+        raise TinybertError(
+            "only one row is left to choose and to report on: give more rows, or a larger --dev."
+        )
+    order = np.random.default_rng(seed).permutation(len(rows))
+    middle = len(rows) // 2
+    return rows.take(np.sort(order[:middle])), rows.take(np.sort(order[middle:]))
+
+
+def task_rows(
+    settings: FinetuneSettings | DistillSettings,
+    tokenizer: PreTrainedTokenizerBase,
+    reporter: Reporter,
+) -> TaskRows:
+    """Read, check and tokenize the rows that the settings name."""
+    data = _read(settings, reporter)
+    for note in data.notes:
+        reporter.say(note)
+    train, dev, test = data.train, data.dev, data.test
+    if settings.rows is not None and len(train) > settings.rows:
+        order = np.random.default_rng(settings.seed).permutation(len(train))
+        reporter.say(f"training on {settings.rows:,} of {len(train):,} rows (seed {settings.seed})")
+        train = train.take(np.sort(order[: settings.rows]))
+    if test is None:
+        dev, test = halves(dev, settings.seed)
+        reporter.say(
+            f"the model is chosen on {len(dev)} of the dev rows and reported on the other "
+            f"{len(test)}"
+        )
+    return tokenized(
+        data.task, train, dev, test, tokenizer, settings.max_length, data.extra, reporter
+    )
+
+
+def _read(settings: FinetuneSettings | DistillSettings, reporter: Reporter) -> TaskData:
+    asked = settings.task.strip().casefold()
+    kinds: dict[str, Kind] = {"classification": "classification", "regression": "regression"}
+    if asked == "auto" or asked in kinds:
+        return read_task(
+            required(settings.data, "--data", "the training data"),
+            settings.dev,
+            settings.test,
+            text=settings.text,
+            label=settings.label,
+            kind=kinds.get(asked),
+            metric=settings.metric,
+            label_names=listed(settings.labels),
+            seed=settings.seed,
+            dev_share=settings.dev_share,
+            reporter=reporter,
+        )
+    own = {"--text": settings.text, "--label": settings.label, "--labels": settings.labels}
+    own |= {"--dev": settings.dev, "--test": settings.test}
+    for name, value in own.items():
+        if value is not None:
+            raise TinybertError(
+                f"{name} is for data of one's own: the GLUE task {settings.task} has its columns, "
+                "labels and parts; leave it out."
+            )
+    data = read_glue(
+        settings.task,
+        settings.data or HUB_NAME,
+        seed=settings.seed,
+        dev_share=settings.dev_share,
+        rows=settings.rows,
+        reporter=reporter,
+    )
+    if settings.metric is not None:
+        if metric_kind(settings.metric) != data.task.kind:
+            raise TinybertError(
+                f"metric '{settings.metric}' is for {metric_kind(settings.metric)}, "
+                f"{settings.task} is {data.task.kind}."
+            )
+        data = replace(data, task=replace(data.task, metric=settings.metric))
+    return data
+
+
+def listed(names: str | None) -> list[str] | None:
+    """The names of a setting such as ``negative,positive``; None where it is not given."""
+    if names is None:
+        return None
+    found = [name.strip() for name in names.split(",")]
+    if not all(found) or len(found) < 2:
+        raise TinybertError(f"'{names}' is no list of labels: two names or more, with commas.")
+    return found
+
+
+def tokenized(
+    task: Task,
+    train: Rows,
+    dev: Rows,
+    test: Rows,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    extra: Mapping[str, Rows] | None = None,
+    reporter: Reporter | None = None,
+) -> TaskRows:
+    """Token rows of a task's parts."""
+    reporter = reporter or Reporter(quiet=True)
+    parts = {"train": train, "dev": dev, "test": test} | dict(extra or {})
+    done: dict[str, TokenRows] = {}
+    with reporter.track(sum(map(len, parts.values())), "tokenizing", unit="rows") as progress:
+        for name, rows in parts.items():
+            done[name] = tokenize(
+                tokenizer, rows.texts, max_length, rows.labels, advance=progress.advance
+            )
+    return TaskRows(
+        task,
+        done.pop("train"),
+        done.pop("dev"),
+        done.pop("test"),
+        extra=done,
+    )
+
+
+def calibration(rows: TokenRows, seed: int) -> list[dict[str, Tensor]]:
+    """A few thousand tokens of the training rows, for the PCA start."""
+    order = np.random.default_rng(seed).permutation(len(rows))
+    count = int(np.searchsorted(np.cumsum(rows.lengths[order]), CALIBRATION_TOKENS)) + 1
+    few = rows.take(order[:count])
+    few.labels = few.targets = None
+    return [few.batch(indices) for indices in length_batches(few)]

@@ -1,0 +1,247 @@
+"""The student of a job: its shape, its start, and the directory that the first stage takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from tinybert.batching import TokenRows
+from tinybert.errors import TinybertError
+from tinybert.jobs.rows import calibration
+from tinybert.mapping import layer_mapping, shown
+from tinybert.objectives import Objective, Weight, intermediate_objective
+from tinybert.projections import PROJECTIONS_FILE, Projections
+from tinybert.settings import LossSettings, StudentSettings
+from tinybert.stages import Run, save_student
+from tinybert.students import check_start, parse_shape, shape_of, start_student
+from tinybert.students.heads import reorder_outputs
+from tinybert.students.shapes import Shape
+from tinybert.teachers import (
+    Teacher,
+    aligned_labels,
+    check_fits,
+    fingerprint,
+    label_names,
+    load_encoder,
+    load_tokenizer,
+    tokenizers_agree,
+)
+
+
+def resolve_start(start: str, teacher: PreTrainedModel, shape: Shape) -> tuple[str, str]:
+    """The start that ``auto`` means for this teacher and shape, and why."""
+    if start != "auto":
+        return start, "as asked"
+    if shape.hidden > teacher.config.hidden_size:
+        return "pca", "no start serves a student wider than its teacher"  # and pca says so
+    try:
+        check_start("pca", teacher, shape)
+    except TinybertError:
+        if shape.hidden == teacher.config.hidden_size:
+            return "layers", "the student is as wide as its teacher"
+        return "random", "pca does not serve this architecture, and layers no narrower student"
+    return "pca", "the nearest to the teacher's states before any training"
+
+
+def loss_weights(settings: LossSettings) -> dict[str, Any]:
+    """Weights as numbers, for :func:`tinybert.objectives.intermediate_objective`."""
+
+    def parse(text: str, flag: str) -> Weight:
+        try:
+            numbers = [float(part) for part in str(text).split(",")]
+        except ValueError:
+            raise TinybertError(
+                f"{flag} {text}: give one number, or one a layer with commas."
+            ) from None
+        return numbers[0] if len(numbers) == 1 else numbers
+
+    return {
+        "attention": parse(settings.attention_weight, "--attention-weight"),
+        "hidden": parse(settings.hidden_weight, "--hidden-weight"),
+        "embedding": settings.embedding_weight,
+    }
+
+
+def check_student(
+    settings: Any, teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> str:
+    """Fail before the run on a student that fits neither teacher nor objective; returns its shape.
+
+    ``settings`` has the fields of :class:`StudentSettings` and :class:`LossSettings`.
+    """
+    weights = loss_weights(settings)
+    given = Path(settings.student)
+    if given.is_dir():
+        config = load_encoder(given).config
+        _check_given(given, config, weights, teacher, tokenizer)
+        shape = shape_of(config)
+    else:
+        if "/" in settings.student or settings.student.startswith("."):
+            raise TinybertError(f"there is no student directory {settings.student}.")
+        attention = uses_attention(weights)
+        shape = parse_shape(settings.student, teacher.config, equal_heads=attention)
+        check_start(resolve_start(settings.start, teacher, shape)[0], teacher, shape)
+    mapping = layer_mapping(settings.layer_mapping, shape.layers, teacher.config.num_hidden_layers)
+    intermediate_objective(mapping, **weights)
+    return str(shape)
+
+
+def speak_labels(model: PreTrainedModel, labels: Sequence[str]) -> None:
+    """Put a classifier's outputs into the order of ``labels``."""
+    own = label_names(model.config)
+    with torch.no_grad():
+        reorder_outputs(model, aligned_labels(own, labels))
+    model.config.id2label = dict(enumerate(labels))
+    model.config.label2id = {name: i for i, name in enumerate(labels)}
+
+
+def uses_attention(weights: dict[str, Any]) -> bool:
+    """Whether any layer's attention scores are compared."""
+    attention = weights["attention"]
+    return any(attention) if isinstance(attention, list) else attention != 0
+
+
+def student_print(settings: StudentSettings) -> dict[str, str]:
+    """The fingerprint of a given student; nothing for a shape."""
+    given = Path(settings.student)
+    return {"student weights": fingerprint(load_encoder(given))} if given.is_dir() else {}
+
+
+@dataclass
+class Begun:
+    """A student's first directory, its mapping and the objective of its intermediate stages."""
+
+    directory: Path
+    mapping: tuple[int, ...]
+    objective: Objective
+    config: Any
+
+
+def begin_student(
+    run: Run,
+    settings: Any,
+    teacher: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: TokenRows,
+    name: str = "start",
+    labels: Sequence[str] | None = None,
+) -> Begun:
+    """The directory that the first stage takes: a given student, or one started from the teacher.
+
+    ``settings`` has the fields of :class:`StudentSettings` and :class:`LossSettings`. ``labels``
+    are the data's: a head that starts from the teacher's is put into their order.
+    """
+    student: StudentSettings = settings
+    weights = loss_weights(settings)
+    given = Path(student.student)
+    if given.is_dir():
+        if student.start != "auto":
+            raise TinybertError(
+                f"{given} is a student already: leave out --start, or name a shape instead."
+            )
+        return _given_student(run, given, student, weights, teacher, tokenizer)
+    attention = uses_attention(weights)
+    shape = parse_shape(student.student, teacher.config, equal_heads=attention)
+    start, why = resolve_start(student.start, teacher, shape)
+    mapping = layer_mapping(student.layer_mapping, shape.layers, teacher.config.num_hidden_layers)
+    objective = intermediate_objective(mapping, **weights)
+    config = shape.config(teacher.config)
+    check_fits(teacher.config, config, attention=attention)
+    run.reporter.say(f"student {shape} ({start} start: {why}), layer mapping {shown(mapping)}")
+
+    def make(directory: Path) -> None:
+        torch.manual_seed(run.seed)
+        projections = Projections(
+            shape.hidden,
+            teacher.config.hidden_size,
+            shape.layers,
+            shared=student.shared_projection,
+        )
+        model = start_student(
+            teacher,
+            shape,
+            start=start,
+            mapping=mapping,
+            projections=projections,
+            calibration=calibration(rows, run.seed),
+            seed=run.seed,
+        )
+        if labels:
+            speak_labels(model, labels)
+        save_student(directory, model, tokenizer, projections)
+
+    return Begun(run.made(name, make), mapping, objective, config)
+
+
+def _given_student(
+    run: Run,
+    given: Path,
+    settings: StudentSettings,
+    weights: dict[str, Any],
+    teacher: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+) -> Begun:
+    model = load_encoder(given)
+    config = model.config
+    _check_given(given, config, weights, teacher, tokenizer)
+    layers = config.num_hidden_layers
+    mapping = layer_mapping(settings.layer_mapping, layers, teacher.config.num_hidden_layers)
+    objective = intermediate_objective(mapping, **weights)
+    if (given / PROJECTIONS_FILE).is_file():
+        return Begun(given, mapping, objective, config)
+    run.reporter.say(f"{given} has no projections: they start at random")
+
+    def make(directory: Path) -> None:
+        torch.manual_seed(run.seed)
+        projections = Projections(
+            config.hidden_size,
+            teacher.config.hidden_size,
+            layers,
+            shared=settings.shared_projection,
+        )
+        save_student(directory, model, tokenizer, projections)
+
+    return Begun(run.made("start", make), mapping, objective, config)
+
+
+def _check_given(
+    given: Path,
+    config: Any,
+    weights: dict[str, Any],
+    teacher: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    check_fits(teacher.config, config, attention=uses_attention(weights))
+    if not tokenizers_agree(load_tokenizer(given), tokenizer):
+        raise TinybertError(
+            f"{given} and the teacher have tokenizers that differ: their tokens cannot be "
+            "compared; start the student from this teacher."
+        )
+    if (given / PROJECTIONS_FILE).is_file():
+        held = Projections.load(given)
+        if held.teacher_width != teacher.config.hidden_size:
+            raise TinybertError(
+                f"the projections of {given} lead to width {held.teacher_width}, but the teacher "
+                f"has {teacher.config.hidden_size}: it was distilled from another teacher."
+            )
+
+
+def frozen(
+    run: Run,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None,
+    student: Path,
+    rows: TokenRows,
+    batch_size: int,
+) -> Teacher:
+    """``model`` as this run's teacher, in the precision that the run chose."""
+    probe = load_encoder(student)
+    cast(torch.nn.Module, probe).to(run.device)
+    choices = run.choices(probe, rows, batch_size)
+    dtype = getattr(torch, choices.teacher_precision)
+    return Teacher(model, tokenizer, dtype=dtype, device=run.device)

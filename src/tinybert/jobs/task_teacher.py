@@ -1,0 +1,177 @@
+"""The teacher of a task job: loaded or fine-tuned first, and its labels matched with the data's."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from tinybert.batching import TokenRows
+from tinybert.errors import TinybertError
+from tinybert.evaluation import predict
+from tinybert.jobs.common import required
+from tinybert.jobs.finetune import finetune_inputs, finetune_rows
+from tinybert.jobs.rows import TaskRows, listed
+from tinybert.label_matching import match_labels
+from tinybert.progress import Reporter
+from tinybert.settings import DistillSettings, FinetuneSettings
+from tinybert.tasks.metrics import default_metric, metric_kind
+from tinybert.tasks.task import Kind
+from tinybert.teachers import has_head, head_labels, load_encoder
+
+__all__ = ["fine_tuned", "set_labels", "task_teacher"]
+
+TESTED_ROWS = 256
+"""Labelled rows on which the order of a teacher's labels is tested."""
+
+
+def task_teacher(
+    settings: DistillSettings, rows: TaskRows, reporter: Reporter
+) -> tuple[PreTrainedModel, TaskRows]:
+    """The model to learn from, with the data's label names; and the rows with settled labels.
+
+    A plain encoder comes with a new head, untrained: see :func:`fine_tuned`.
+
+    Raises:
+        TinybertError: teacher and data do not fit, or the order of its labels is suspicious.
+    """
+    path = str(settings.teacher)
+    if not has_head(path):
+        return _with_new_head(settings, rows, path), rows
+    names = head_labels(path)
+    given = listed(settings.teacher_labels)
+    if given is not None:
+        if len(given) != len(names):
+            raise TinybertError(
+                f"--teacher-labels names {len(given)} labels, but {path} has {len(names)} "
+                f"outputs ({', '.join(names[:10])}): name one for each, in their order."
+            )
+        names = tuple(given)
+    rows = _settled(rows, names)
+    regression = rows.task.kind == "regression"
+    model = load_encoder(path, labels=names, regression=regression)
+    if regression or rows.task.label_column is None:
+        return model, rows
+    return model, _matched(model, names, rows, reporter)
+
+
+def _settled(rows: TaskRows, names: tuple[str, ...]) -> TaskRows:
+    """The rows' task as the teacher's head allows it; without labels it is the teacher's."""
+    task = rows.task
+    kind: Kind = "regression" if len(names) == 1 else "classification"
+    if task.label_column is None:
+        metric = task.metric if metric_kind(task.metric) == kind else default_metric(kind)
+        labels = () if kind == "regression" else names
+        return replace(rows, task=replace(task, kind=kind, label_names=labels, metric=metric))
+    if kind == task.kind:
+        return rows
+    if kind == "regression":
+        raise TinybertError(
+            f"the teacher gives one value and column '{task.label_column}' was read as "
+            f"{len(task.label_names)} classes: say --task regression if its labels are values."
+        )
+    raise TinybertError(
+        f"the teacher has {len(names)} classes and column '{task.label_column}' was read as "
+        "values: say --task classification, or name another column with --label."
+    )
+
+
+def _matched(
+    model: PreTrainedModel, names: tuple[str, ...], rows: TaskRows, reporter: Reporter
+) -> TaskRows:
+    sample = _labelled_sample(rows)
+    logits: NDArray[np.float32] | None = None
+    if sample is not None and len(names) == len(rows.task.label_names):
+        with reporter.track(len(sample), "testing the teacher's labels", unit="rows") as progress:
+            logits = predict(model, sample, advance=progress.advance)
+    truth = None if sample is None else sample.labels
+    matching = match_labels(names, rows.task.label_names, logits, truth)
+    reporter.say(f"teacher: {matching.note}")
+    set_labels(model, matching.names)
+    return replace(rows, task=replace(rows.task, label_names=matching.labels))
+
+
+def _labelled_sample(rows: TaskRows) -> TokenRows | None:
+    """Rows to test label names on: the dev rows, or training rows where those are few."""
+    part = rows.dev if len(rows.dev) >= TESTED_ROWS else rows.train
+    if part.labels is None:
+        return None
+    order = np.random.default_rng(0).permutation(len(part))
+    return part.take(np.sort(order[:TESTED_ROWS]))
+
+
+def set_labels(model: PreTrainedModel, names: tuple[str, ...]) -> None:
+    """Name the outputs of a model, in their order."""
+    model.config.id2label = dict(enumerate(names))
+    model.config.label2id = {name: number for number, name in enumerate(names)}
+
+
+def _with_new_head(settings: DistillSettings, rows: TaskRows, path: str) -> PreTrainedModel:
+    if rows.task.label_column is None:
+        raise TinybertError(
+            f"{path} is an encoder without a task head, and the data has no labels to fine-tune "
+            "it on: give a fine-tuned teacher, or name the label column with --label."
+        )
+    if settings.teacher_labels is not None:
+        raise TinybertError(
+            f"--teacher-labels names outputs, but {path} is an encoder without a task head: leave "
+            "it out."
+        )
+    return load_encoder(
+        path, labels=rows.task.label_names, regression=rows.task.kind == "regression"
+    )
+
+
+def fine_tuned(
+    settings: DistillSettings,
+    rows: TaskRows,
+    tokenizer: PreTrainedTokenizerBase,
+    reporter: Reporter,
+) -> PreTrainedModel:
+    """Fine-tune the plain encoder into ``OUTPUT-teacher``, or load the very same from there."""
+    path = str(settings.teacher)
+    output = Path(required(settings.output, "--output", "the output directory"))
+    output = output.with_name(output.name + "-teacher")
+    regression = rows.task.kind == "regression"
+    labels = rows.task.label_names
+    own = FinetuneSettings(
+        **{name: getattr(settings, name) for name in _SHARED},
+        model=path,
+        output=output,
+        epochs=settings.teacher_epochs,
+        learning_rate=settings.teacher_learning_rate,
+    )
+    encoder = load_encoder(path)
+    if output.exists():
+        if _inputs_of(output) == finetune_inputs(own, rows, encoder):
+            reporter.say(f"{path} has no task head; taking the teacher made of it in {output}")
+            return load_encoder(output, labels=labels, regression=regression)
+        if not settings.overwrite:
+            raise TinybertError(
+                f"{output} is there already and is not this encoder fine-tuned on these rows: "
+                "move it, give it as --teacher, or replace it with --overwrite."
+            )
+    reporter.heading(f"Teacher: {path} has no task head, so it is fine-tuned first")
+    finetune_rows(own, rows, encoder, tokenizer, reporter)
+    return load_encoder(output, labels=labels, regression=regression)
+
+
+_SHARED = (
+    *("data", "dev", "test", "dev_share", "task", "labels", "rows", "text", "label", "metric"),
+    *("max_length", "seed", "resume", "overwrite", "precision", "attention", "token_budget"),
+    *("batch_size", "warmup", "log_every", "gradient_norms_every", "tensorboard"),
+)
+"""Settings of a distillation that its teacher's fine-tuning takes over."""
+
+
+def _inputs_of(directory: Path) -> Any:
+    """What a fine-tuned model was made from; None where it does not say."""
+    try:
+        return json.loads((directory / "results.json").read_text("utf-8")).get("inputs")
+    except (OSError, ValueError, AttributeError):
+        return None

@@ -1,0 +1,194 @@
+"""The columns of a part read into memory: texts in a mapped file, labels as codes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinybert.errors import TinybertError
+from tinybert.progress import Reporter
+from tinybert.tasks.columns import Columns, check_column, is_label_name
+from tinybert.tasks.labels import LabelReader, Labels
+from tinybert.tasks.shards import Batch, Shard, unheard
+from tinybert.tasks.sources import Part
+from tinybert.tasks.streams import Advance
+from tinybert.tasks.texts import Texts, TextWriter
+
+__all__ = ["Places", "Table", "read_part"]
+
+_MB = 1_000_000
+_WORTH_TELLING = 5 * _MB
+
+
+class Places:
+    """Where each row of a part stands, in words: ``places[7]`` is ``"line 9"``."""
+
+    def __init__(self, shards: Sequence[Shard]) -> None:
+        self._shards = shards
+        self._runs: list[tuple[int, Sequence[int] | NDArray[np.int64]]] = []
+        self._ends: list[int] = []
+
+    def add(self, shard: int, lines: Sequence[int]) -> None:
+        """Append rows that stand in these lines of a shard."""
+        kept = lines if isinstance(lines, range) else np.asarray(lines, dtype=np.int64)
+        self._runs.append((shard, kept))
+        self._ends.append(len(lines) + (self._ends[-1] if self._ends else 0))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, row: int) -> str:
+        run = int(np.searchsorted(self._ends, row, side="right"))
+        shard, lines = self._runs[run]
+        words = f"{self._shards[shard].unit} {lines[row - self._ends[run] + len(lines)]}"
+        return words if len(self._shards) == 1 else f"{words} of {self._shards[shard].name}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """What was read.
+
+    Attributes:
+        name: of the part, for errors.
+        texts: one or two texts a row, spaces around them gone, none empty.
+        labels: ``None`` without a label column; missing ones are ``""``.
+        places: where each row stands.
+    """
+
+    name: str
+    texts: Texts
+    labels: Labels | None
+    places: Places
+
+    @property
+    def is_unlabelled(self) -> bool:
+        """Whether it has no label column, or one that says nothing: all empty or all -1."""
+        return self.labels is None or set(self.labels.distinct) <= {"", "-1"}
+
+
+def read_part(part: Part, columns: Columns, what: str, reporter: Reporter | None = None) -> Table:
+    """Read the task's columns of a part.
+
+    Args:
+        part: files with these columns.
+        columns: which ones.
+        what: the part's role, for progress: ``"train"``.
+        reporter: tells progress by bytes.
+
+    Raises:
+        TinybertError: no such column; no rows; rows without a text; labels that are no single
+            values; whatever is wrong with a file.
+    """
+    for name in columns.text:
+        check_column(part, name, "text")
+    if columns.label is not None:
+        check_column(part, columns.label, "label")
+    reader = _Reader(part, columns)
+    with _progress(part, what, reporter) as advance:
+        for number, shard in enumerate(part.shards):
+            for batch in shard.batches(columns.all, advance):
+                reader.add(number, batch)
+    return reader.finish()
+
+
+class _Reader:
+    """Takes in batches of a part."""
+
+    def __init__(self, part: Part, columns: Columns) -> None:
+        self._part, self._columns = part, columns
+        self._places = Places(part.shards)
+        self._writers = [TextWriter() for _ in columns.text]
+        self._labels: LabelReader | None = None
+        if columns.label is not None:
+            self._labels = LabelReader(f"{part.name}, column '{columns.label}'")
+        self._empty = 0
+        self._first_empty = ""
+
+    def add(self, shard: int, batch: Batch) -> None:
+        start = len(self._places)
+        self._places.add(shard, batch.lines)
+
+        def place(row: int) -> str:
+            return self._places[start + row]
+
+        texts = [
+            self._texts(name, values, place)
+            for name, values in zip(self._columns.text, batch.columns, strict=False)
+        ]
+        empty = [row for row, found in enumerate(zip(*texts, strict=True)) if not all(found)]
+        if empty:
+            self._first_empty = self._first_empty or place(empty[0])
+            self._empty += len(empty)
+        for name, writer, values in zip(self._columns.text, self._writers, texts, strict=True):
+            try:
+                writer.add(values)
+            except UnicodeEncodeError as error:
+                row = values.index(error.object)
+                raise TinybertError(
+                    f"{self._part.name}, {place(row)}: '{name}' holds half of a surrogate pair, "
+                    "which is no character: mend it"
+                ) from None
+        if self._labels is not None and self._columns.label is not None:
+            names = self._part.shards[shard].label_names.get(self._columns.label)
+            with self._columns.about_label():
+                self._labels.add(batch.columns[-1], place, names)
+
+    def _texts(self, name: str, values: list[Any], place: Callable[[int], str]) -> list[str]:
+        return [
+            value.strip() if type(value) is str else self._text(name, value, place, row)
+            for row, value in enumerate(values)
+        ]
+
+    def _text(self, name: str, value: Any, place: Callable[[int], str], row: int) -> str:
+        if isinstance(value, (list, dict)):
+            raise TinybertError(
+                f"{self._part.name}, {place(row)}: '{name}' is {type(value).__name__}, not a text"
+            )
+        if value is None or value != value:  # NaN is what pandas makes of an empty cell
+            return ""
+        return str(value).strip()
+
+    def finish(self) -> Table:
+        rows, name = len(self._places), self._part.name
+        if not rows:
+            raise TinybertError(f"{name} has a header and no rows: add rows")
+        if self._empty:
+            with self._columns.about_text():
+                raise TinybertError(
+                    f"{name}: {self._empty} of {rows} rows have no text (first in "
+                    f"{self._first_empty}): fill or remove them"
+                )
+        for shard in self._part.shards:
+            late = [column for column in shard.late if is_label_name(column)]
+            if self._columns.label is None and late:
+                raise TinybertError(
+                    f"{shard.name}: column '{late[0]}' begins in line {shard.late[late[0]]}, and "
+                    "the rows before have no label: label all rows, or leave the column out"
+                )
+        texts = Texts([writer.finish() for writer in self._writers])
+        labels = None if self._labels is None else self._labels.finish()
+        return Table(name, texts, labels, self._places)
+
+
+@contextmanager
+def _progress(part: Part, what: str, reporter: Reporter | None) -> Iterator[Advance]:
+    """Progress in megabytes; small files are read before anybody could look."""
+    total = sum(shard.size for shard in part.shards)
+    if reporter is None or total < _WORTH_TELLING:
+        yield unheard
+        return
+    done = 0
+    with reporter.track(total // _MB, f"reading {what}", unit="MB") as track:
+
+        def advance(size: int) -> None:
+            nonlocal done
+            done += size
+            if done // _MB > track.done:
+                track.advance(done // _MB - track.done)
+
+        yield advance

@@ -1,0 +1,127 @@
+"""GLUE with several seeds: runs are kept, go on, and end in one table."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+import tinybert
+from support import tiny
+from tinybert.errors import TinybertError
+from tinybert.jobs import glue
+
+QUICK = {
+    "teacher_epochs": 1.0,
+    "intermediate_epochs": 1.0,
+    "prediction_epochs": 1.0,
+    "student": "2x16",
+    "max_length": 24,
+    "precision": "float32",
+    "attention": "direct",
+    "quiet": True,
+}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """SST-2 and MNLI in their layouts, with both of MNLI's dev sets."""
+    where = tmp_path / "glue"
+    for name, count in (("train", 60), ("dev", 20)):
+        texts, labels = tiny.sentences(count, seed=len(name))
+        lines = ["sentence\tlabel"]
+        lines += [
+            f"{text} {n}\t{int(label == labels[0])}"
+            for n, (text, label) in enumerate(zip(texts, labels, strict=True))
+        ]
+        write(where / "SST-2" / f"{name}.tsv", lines)
+    words = ("entailment", "neutral", "contradiction")
+    for name, count in (("train", 60), ("dev_matched", 21), ("dev_mismatched", 18)):
+        texts, _ = tiny.sentences(count, seed=len(name))
+        lines = ["sentence1\tsentence2\tgold_label"]
+        lines += [f"{text}\t{text} {n}\t{words[n % 3]}" for n, text in enumerate(texts)]
+        write(where / "MNLI" / f"{name}.tsv", lines)
+    return where
+
+
+def write(path: Path, lines: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture
+def encoder(tmp_path: Path) -> Path:
+    return tiny.saved_encoder(tmp_path / "encoder", layers=4, width=32)
+
+
+def test_tables_parts_and_seeds(data: Path, encoder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "results"
+    results = tinybert.glue(teacher=encoder, data=data, output=output, seeds=2, **QUICK)
+    assert set(results["columns"]) == {"SST-2", "MNLI", "MNLI mismatched"}
+    systems = ["teacher", "student", "same start, labels alone", "same start, logits alone"]
+    assert list(results["average"]) == systems
+    assert results["columns"]["MNLI mismatched"]["rows"] == 18
+    for column in results["columns"].values():
+        for found in column["scores"].values():
+            assert len(found["seeds"]) == 2
+            assert found["spread"] is not None
+    assert json.loads((output / "results.json").read_text()) == results
+    with (output / "results.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 3 * 4 * 2
+    assert {line["seed"] for line in lines} == {"42", "43"}
+    table = (output / "results.md").read_text().splitlines()
+    assert len(table) == 2 + 4
+    assert "| MNLI mismatched (accuracy) |" in table[0]
+    # One whole run a task and seed, teacher beside it.
+    one = json.loads((output / "mnli" / "seed-43" / "results.json").read_text())
+    assert one["student"]["scores"].keys() == {"test", "mismatched"}
+    assert (output / "mnli" / "seed-43-teacher" / "model.safetensors").is_file()
+    found = results["columns"]["MNLI mismatched"]["scores"]["student"]["seeds"][1]
+    assert found == one["student"]["scores"]["mismatched"]["accuracy"]
+
+
+def test_finished_runs_are_kept_and_a_stopped_one_goes_on(
+    data: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "results"
+    asked = {"teacher": encoder, "data": data, "output": output, "tasks": ["sst2"], **QUICK}
+    real, made = glue.run_distill, []
+
+    def counted(settings, reporter):
+        made.append(settings.seed)
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        return real(settings, reporter)
+
+    monkeypatch.setattr(glue, "run_distill", counted)
+    with pytest.raises(KeyboardInterrupt):
+        tinybert.glue(seeds=2, **asked)
+    assert len(json.loads((output / "results.json").read_text())["columns"]) == 1
+    results = tinybert.glue(seeds=2, **asked)
+    assert made == [42, 43, 43]
+    assert len(results["columns"]["SST-2"]["scores"]["student"]["seeds"]) == 2
+    assert tinybert.glue(seeds=2, **asked)["columns"] == results["columns"]
+    assert made == [42, 43, 43]
+    with pytest.raises(TinybertError, match=r"other settings \(prediction_epochs\)"):
+        tinybert.glue(seeds=1, **(asked | {"prediction_epochs": 2.0}))
+    (output / "sst-2" / "seed-42" / "results.json").unlink()
+    with pytest.raises(TinybertError, match="no finished run"):
+        tinybert.glue(seeds=1, **asked)
+
+
+def test_what_makes_no_sense(data: Path, encoder: Path, tmp_path: Path) -> None:
+    asked = {"teacher": encoder, "output": tmp_path / "results", "quiet": True}
+    for more, message in (
+        ({"data": tmp_path / "encoder"}, "holds no GLUE task"),
+        ({"data": data, "tasks": ["sst2", "SST-2"]}, "names a task twice"),
+        ({"data": data, "task": "mrpc"}, "name those of GLUE with --tasks"),
+        ({"data": data, "tasks": ["mrpcc"]}, "mrpc"),
+        ({"data": data, "text": "sentence"}, "--text is for data of one's own"),
+        ({"data": data, "tasks": ["mrpc"]}, "MRPC"),
+    ):
+        with pytest.raises(TinybertError, match=message):
+            tinybert.glue(**asked, **more)
+    assert not (tmp_path / "results").exists()

@@ -1,0 +1,108 @@
+"""Labels of a teacher and of the data: matched by name, tested on rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from tinybert.errors import TinybertError
+from tinybert.label_matching import match_labels, says_nothing
+
+NLI = ("contradiction", "entailment", "neutral")
+
+
+def answers(
+    order: list[int], truth: NDArray[np.int64], right: float, seed: int = 0
+) -> NDArray[np.float64]:
+    """Logits of a teacher whose output i means label ``order[i]``, right on that share of rows."""
+    rng = np.random.default_rng(seed)
+    meant = np.where(rng.random(len(truth)) < right, truth, rng.integers(0, len(order), len(truth)))
+    place = np.argsort(order)  # label → output
+    logits = rng.normal(size=(len(truth), len(order)))
+    logits[np.arange(len(truth)), place[meant]] += 10
+    return logits
+
+
+def some_truth(labels: int = 3, rows: int = 200) -> NDArray[np.int64]:
+    return np.random.default_rng(7).integers(0, labels, rows)
+
+
+@given(st.permutations(range(3)), st.integers(0, 50))
+def test_names_match_in_any_order_and_case(order: list[int], seed: int) -> None:
+    truth = some_truth()
+    own = [NLI[place].title() for place in order]
+    logits = answers(order, truth, 0.8, seed)
+    found = match_labels(own, NLI, logits, truth)
+    assert found.names == tuple(NLI[place] for place in order)
+    assert found.labels == NLI
+    # What the names are for: put into the data's order, the answers are as right as they were.
+    columns = [found.names.index(name) for name in NLI]
+    assert (logits[:, columns].argmax(1) == truth).mean() > 0.7
+
+
+def test_the_trap_of_the_original_stops_the_run() -> None:
+    """Names in the wrong order: 10 % accuracy and no error, in the original code."""
+    truth = some_truth()
+    logits = answers([2, 0, 1], truth, 0.9)
+    with pytest.raises(TinybertError, match=r"suspicious.*--teacher-labels") as error:
+        match_labels(NLI, NLI, logits, truth)
+    assert "neutral, contradiction, entailment" in str(error.value)
+
+
+@given(st.permutations(range(3)))
+def test_names_that_say_nothing_are_tested_on_rows(order: list[int]) -> None:
+    truth = some_truth()
+    found = match_labels(["LABEL_0", "LABEL_1", "LABEL_2"], NLI, answers(order, truth, 0.8), truth)
+    assert found.names == tuple(NLI[place] for place in order)
+    assert "LABEL_0 is" in found.note
+
+
+@pytest.mark.parametrize(("right", "rows"), [(0.0, 200), (0.9, 4)])
+def test_a_doubtful_assignment_stops_the_run(right: float, rows: int) -> None:
+    truth = some_truth(rows=rows)
+    logits = answers([1, 0, 2], truth, right)
+    with pytest.raises(TinybertError, match="say nothing"):
+        match_labels(["LABEL_0", "LABEL_1", "LABEL_2"], NLI, logits, truth)
+
+
+def test_nothing_to_test_names_that_say_nothing_on() -> None:
+    with pytest.raises(TinybertError, match="no labelled rows"):
+        match_labels(["LABEL_0", "LABEL_1"], ["no", "yes"])
+
+
+def test_numbers_stand_for_themselves_and_take_the_teachers_words() -> None:
+    truth = some_truth(2)
+    found = match_labels(["NEGATIVE", "POSITIVE"], ["0", "1"], answers([0, 1], truth, 0.9), truth)
+    assert found.names == found.labels == ("NEGATIVE", "POSITIVE")
+    found = match_labels(["LABEL_0", "LABEL_1"], ["0", "1"], answers([0, 1], truth, 0.9), truth)
+    assert found.names == found.labels == ("0", "1")
+    with pytest.raises(TinybertError, match="suspicious"):
+        match_labels(["LABEL_0", "LABEL_1"], ["0", "1"], answers([1, 0], truth, 0.9), truth)
+
+
+def test_a_bad_teacher_is_no_reason_to_stop() -> None:
+    """At chance no order is significantly better than the one the names give."""
+    truth = some_truth(2)
+    found = match_labels(["a", "b"], ["a", "b"], answers([0, 1], truth, 0.0, seed=3), truth)
+    assert found.names == ("a", "b")
+
+
+def test_what_has_nothing_in_common_is_refused() -> None:
+    with pytest.raises(TinybertError, match=r"politics.*--teacher-labels"):
+        match_labels(["sport", "politics"], ["yes", "no"])
+    with pytest.raises(TinybertError, match="3 outputs .* 2 labels"):
+        match_labels(["a", "b", "c"], ["a", "b"])
+
+
+def test_names_that_differ_in_case_only() -> None:
+    truth = some_truth(2)
+    with pytest.raises(TinybertError, match="not the data's"):
+        match_labels(["x", "y"], ["a", "A"], answers([0, 1], truth, 0.9), truth)
+
+
+def test_says_nothing() -> None:
+    assert says_nothing(["LABEL_0", "label 1", "2", "class-3"])
+    assert not says_nothing(["LABEL_0", "sport"])
