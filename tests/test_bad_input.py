@@ -1,4 +1,7 @@
-"""Bad input: one clear sentence, exit code 2, nothing left behind."""
+"""Bad input: one clear sentence, exit code 2, nothing left behind.
+
+``test_bad_data.py`` goes on with rows, teachers, GLUE, sizes and the smaller verbs.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,9 @@ from typing import Any
 
 import pytest
 import torch
-from transformers.utils import logging as transformers_logging
 
-import tinybert.cli
 from support import tiny
+from support.mistakes import sentence, tree, working_directory
 from tinybert import checkpoints, stages
 from tinybert.cli import main
 from tinybert.demo_teacher import PACKAGE
@@ -88,37 +90,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def here(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A working directory with links to all inputs."""
-    for entry in inputs.iterdir():
-        (tmp_path / entry.name).symlink_to(entry)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tinybert.cli, "_quiet_libraries", lambda: None)
-    level = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    yield tmp_path
-    transformers_logging.set_verbosity(level)
-
-
-def tree(where: Path) -> dict[str, int]:
-    """All files that are there, links followed, and their sizes."""
-    found = {}
-    for folder, folders, names in os.walk(where, followlinks=True):
-        for name in names + folders:
-            path = Path(folder) / name
-            found[str(path.relative_to(where))] = path.stat().st_size if path.is_file() else 0
-    return found
-
-
-def sentence(capsys: pytest.CaptureFixture[str], words: list[str]) -> str:
-    """Run into an error; returns its sentence."""
-    capsys.readouterr()
-    code = main([*words, "--quiet"])
-    captured = capsys.readouterr()
-    assert "Traceback" not in captured.err
-    assert captured.err.startswith("tinybert: error: "), captured.err
-    assert captured.err.count("\n") == 1, captured.err
-    assert captured.out == ""
-    assert code == 2
-    return captured.err
+    with working_directory(inputs, tmp_path, monkeypatch) as where:
+        yield where
 
 
 BAD: list[tuple[str, str]] = [
@@ -132,7 +105,7 @@ BAD: list[tuple[str, str]] = [
     ("evaluate --model teacher", "give it with --data"),
     # files of rows
     (f"{DISTILL} --data nowhere.csv", "nowhere.csv does not exist"),
-    (f"{DISTILL} --data no-model", "is a directory: give a file"),
+    (f"{DISTILL} --data no-model", "no-model holds no files of rows"),
     (f"{DISTILL} --data empty.csv", "empty.csv is empty"),
     (f"{DISTILL} --data header.csv", "has a header and no rows"),
     (f"{DISTILL} --data table.xlsx", "ends in '.xlsx', which is not read"),
@@ -163,10 +136,10 @@ BAD: list[tuple[str, str]] = [
     (f"{DISTILL} --teacher a-file", "a-file is a file: give the model's directory"),
     (f"{DISTILL} --teacher ./nowhere", "there is no model directory ./nowhere"),
     (f"{DISTILL} --teacher no-tokenizer", "has no tokenizer"),
-    (f"{DISTILL} --teacher encoder", "without a task head: fine-tune it on this data first"),
-    (f"{DISTILL} --teacher two", "the teacher has 2 outputs and the data asks for 4"),
-    (f"{DISTILL} --data strange.csv", "the data asks for 3"),
-    (f"{DISTILL} --data scores.csv", "the teacher has 4 outputs and the data asks for 1"),
+    (f"{DISTILL} --teacher encoder --data unlabelled.csv", "no labels to fine-tune it on"),
+    (f"{DISTILL} --teacher two", "the teacher has 2 outputs (a, b) and the data has 4 labels"),
+    (f"{DISTILL} --data strange.csv", "and the data has 3 labels (zz0, zz1, zz2)"),
+    (f"{DISTILL} --data scores.csv", "the teacher has 4 classes and column 'score' was read as"),
     ("evaluate --model encoder --data good.csv", "has no task head"),
     (f"{GENERAL} --teacher no-model", "no model directory"),
     (f"{FINETUNE} --model ./nowhere", "there is no model directory"),
@@ -220,7 +193,7 @@ BAD: list[tuple[str, str]] = [
     ("distill --config unknown.yaml", "teachers"),
     ("distill --config list.yaml", "list.yaml"),
     # the demo
-    ("demo --output out --seeds 0", "--seeds and --scale must be positive"),
+    ("demo --output out --seeds 0", "--seeds 0 makes no sense: it has to be 1 or more"),
 ]
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from transformers import BatchEncoding
 
 from support import tiny
+from tinybert import batching
 from tinybert.batching import (
     StepSampler,
     TokenRows,
@@ -160,6 +162,51 @@ def test_tokenize_texts_and_pairs() -> None:
     assert batch["labels"].tolist() == [1, 0]
     with pytest.raises(TinybertError, match="no rows to tokenize"):
         tokenize(tokenizer, [], 16)
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(tiny.WORDS), min_size=1, max_size=30), min_size=1),
+    st.integers(4, 12),
+    st.integers(1, 5),
+    st.integers(10, 60),
+)
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_pieces_change_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+    texts: list[list[str]],
+    max_length: int,
+    rows: int,
+    characters: int,
+) -> None:
+    """Tokenized in pieces or in one call; what is cut is counted."""
+    tokenizer, half = tiny.tokenizer(), len(texts[0]) // 2
+    pairs = [(" ".join(words[:half]) or "lock", " ".join(words[half:])) for words in texts]
+    for given_rows in (pairs, [(first,) for first, _ in pairs]):
+        monkeypatch.setattr(batching, "ROWS_AT_ONCE", rows)
+        monkeypatch.setattr(batching, "CHARACTERS_AT_ONCE", characters)
+        told: list[int] = []
+        found = tokenize(tokenizer, given_rows, max_length, advance=told.append)
+        columns = [list(column) for column in zip(*given_rows, strict=True)]
+        whole = tokenizer(*columns, truncation=True, max_length=max_length)
+        full = tokenizer(*columns)["input_ids"]
+        for i, ids in enumerate(whole["input_ids"]):
+            piece = slice(found.offsets[i], found.offsets[i + 1])
+            assert found.ids[piece].tolist() == ids
+            if found.type_ids is not None:
+                assert found.type_ids[piece].tolist() == whole["token_type_ids"][i]
+        assert (found.type_ids is None) == (len(given_rows[0]) == 1)
+        assert found.cut == sum(len(ids) > max_length for ids in full)
+        assert sum(told) == len(given_rows)
+        assert max(told) <= rows
+
+
+def test_what_a_tokenizer_without_a_trace_cuts_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = tiny.tokenizer()
+    monkeypatch.setattr(BatchEncoding, "encodings", None)
+    texts = [("lock " * 3,), ("lock " * 6,), ("lock " * 7,), ("lock",)]
+    assert tokenize(tokenizer, texts, 8).cut == 1
 
 
 def test_types_are_left_out_where_the_model_has_none() -> None:

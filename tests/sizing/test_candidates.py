@@ -15,9 +15,13 @@ from transformers import (
     DistilBertForSequenceClassification,
     ElectraConfig,
     ElectraForSequenceClassification,
+    ModernBertConfig,
+    ModernBertForSequenceClassification,
     PreTrainedModel,
     RobertaConfig,
     RobertaForSequenceClassification,
+    RoFormerConfig,
+    RoFormerForSequenceClassification,
 )
 
 from support import tiny
@@ -55,7 +59,7 @@ def test_candidates_are_smaller_and_balanced(teacher: tuple[int, int, int]) -> N
         assert c.shape.hidden % heads == 0
         assert parse_shape(c.text, model.config) == c.shape
         aspect = c.shape.hidden / c.shape.layers
-        low = max(min(48, own) * c.shape.layers, least)
+        low = max(min(48, 0.75 * own) * c.shape.layers, least)
         assert c.shape.hidden >= min(width, low) - 1e-6 or c.shape.layers == 1
         assert aspect <= max(128, own) + 1e-6 or c.shape.hidden <= 1.5 * (low + heads)
     assert {c.shape.layers for c in family} >= set(range(1, layers))
@@ -77,62 +81,90 @@ def test_the_papers_students_and_the_demos_are_among_them() -> None:
             assert smaller.flops > 0.8 * larger.flops
 
 
-def distilbert() -> PreTrainedModel:
-    config = DistilBertConfig(vocab_size=90, n_layers=3, dim=64, hidden_dim=128, n_heads=2)
-    return DistilBertForSequenceClassification(config)
+def test_the_papers_figures() -> None:
+    """TinyBERT_4 and TinyBERT_6 under BERT_BASE: parameters, and FLOPs of 128 tokens."""
+    with torch.device("meta"):
+        (family,) = candidates(BertModel(BertConfig()), 128)
+    by_text = {c.text: c for c in family}
+    for text, millions, billions in (("4x312", 14.35, 1.25), ("6x768", 66.96, 11.17)):
+        assert by_text[text].parameters / 1e6 == pytest.approx(millions, abs=0.006)
+        assert by_text[text].flops / 1e9 == pytest.approx(billions, rel=0.01)
 
 
-def roberta() -> PreTrainedModel:
-    config = RobertaConfig(
-        vocab_size=90,
-        num_hidden_layers=3,
-        hidden_size=64,
-        intermediate_size=100,
-        num_attention_heads=2,
-        max_position_embeddings=40,
-        num_labels=5,
-    )
-    return RobertaForSequenceClassification(config)
-
-
-def electra() -> PreTrainedModel:
-    config = ElectraConfig(
-        vocab_size=90,
-        num_hidden_layers=3,
-        hidden_size=64,
-        embedding_size=64,
-        intermediate_size=128,
-        num_attention_heads=2,
-    )
-    return ElectraForSequenceClassification(config)
-
-
-def tied() -> PreTrainedModel:
-    return BertForMaskedLM(tiny.config(layers=3, width=64, heads=2))
+SIZES = {
+    "vocab_size": 90,
+    "num_hidden_layers": 3,
+    "hidden_size": 64,
+    "intermediate_size": 100,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 40,
+}
+SPECIALS = {f"{name}_token_id": i for i, name in enumerate(("pad", "bos", "eos", "cls", "sep"))}
 
 
 def small() -> PreTrainedModel:
     return tiny.classifier(layers=3, width=64, heads=2)
 
 
-@pytest.mark.parametrize("make", [small, tied, distilbert, roberta, electra])
+def tied() -> PreTrainedModel:
+    return BertForMaskedLM(tiny.config(layers=3, width=64, heads=2))
+
+
+def distilbert() -> PreTrainedModel:
+    config = DistilBertConfig(vocab_size=90, n_layers=3, dim=64, hidden_dim=128, n_heads=2)
+    return DistilBertForSequenceClassification(config)
+
+
+def roberta() -> PreTrainedModel:
+    return RobertaForSequenceClassification(RobertaConfig(**SIZES, num_labels=5))
+
+
+def electra() -> PreTrainedModel:
+    return ElectraForSequenceClassification(ElectraConfig(**SIZES, embedding_size=64))
+
+
+def rotary() -> PreTrainedModel:
+    return ModernBertForSequenceClassification(ModernBertConfig(**SIZES, **SPECIALS))
+
+
+def reads_its_numbers() -> PreTrainedModel:
+    return RoFormerForSequenceClassification(RoFormerConfig(**SIZES))
+
+
+FAMILIES = [small, tied, distilbert, roberta, electra, reads_its_numbers]
+
+
+@pytest.mark.parametrize("make", FAMILIES)
 def test_figures_are_those_of_the_real_model(
     make: Callable[[], PreTrainedModel], tmp_path: Path
 ) -> None:
     teacher = make()
-    by_text = {c.text: c for family in candidates(teacher, 16) for c in family}
-    for text in ("2x48", "1x34"):
-        model = build(teacher, by_text[text].shape)
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    family = candidates(teacher, 16)[-1]
+    assert torch.equal(torch.get_rng_state(), state)
+    for c in (family[0], family[len(family) // 2], family[-1]):
+        model = build(teacher, c.shape)
         assert type(model) is type(teacher)
-        assert shape_of(model.config) == by_text[text].shape
+        assert shape_of(model.config) == c.shape
         assert not model.training
-        assert by_text[text].parameters == parameters(model)
-        assert by_text[text].flops == flops(model, length=16)
-        model.save_pretrained(tmp_path / text)
-        real = (tmp_path / text / "model.safetensors").stat().st_size / 1e6
-        tensors = len(model.state_dict())
-        assert real <= weights_mb(model) <= by_text[text].megabytes * (1 + 1e-9)
-        assert by_text[text].megabytes - real < tensors * 100 / 1e6
+        model(input_ids=torch.randint(5, 25, (1, 16)))
+        assert c.parameters == parameters(model)
+        assert c.flops == flops(model, length=16)
+        model.save_pretrained(tmp_path / c.text)
+        real = (tmp_path / c.text / "model.safetensors").stat().st_size / 1e6
+        assert real <= weights_mb(model) <= c.megabytes * (1 + 1e-9)
+        assert c.megabytes - real < len(model.state_dict()) * 100 / 1e6
+
+
+def test_heads_of_even_size_where_positions_are_rotary() -> None:
+    teacher = rotary()
+    family = candidates(teacher, 16)[-1]
+    assert {c.shape.hidden // 2 for c in family} == set(range(16, 33, 2))
+    for c in (family[1], family[-1]):
+        model = build(teacher, c.shape)
+        assert (c.parameters, c.flops) == (parameters(model), flops(model, length=16))
+    assert {c.shape.hidden // 2 for c in candidates(small(), 16)[-1]} == set(range(16, 33))
 
 
 def test_the_teacher_itself_is_described_too() -> None:

@@ -2,8 +2,13 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import shutil
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tinybert.errors import TinybertError
-from tinybert.tasks.files import read_task
+from tinybert.progress import Reporter, Tracker
+from tinybert.tasks.files import read_scored, read_task
 
 
 def write_csv(path: Path, rows: list[list[object]]) -> Path:
@@ -25,6 +31,13 @@ def write_jsonl(path: Path, rows: list[dict[str, object]]) -> Path:
     return path
 
 
+def twice(path: Path) -> tuple[Path, Path]:
+    """A file and a copy of it, for dev rows."""
+    copy = path.with_name("dev-" + path.name)
+    shutil.copy(path, copy)
+    return path, copy
+
+
 def words(count: int, labels: str = "ab") -> list[list[object]]:
     return [[f"text number {n}", labels[n % len(labels)]] for n in range(count)]
 
@@ -32,7 +45,7 @@ def words(count: int, labels: str = "ab") -> list[list[object]]:
 def test_csv_with_quotes_commas_and_line_breaks(tmp_path: Path) -> None:
     text = 'He said "no, thanks",\nand left'
     path = write_csv(tmp_path / "t.csv", [["text", "label"], [text, "b"], *words(9), ["NA", "a"]])
-    data = read_task(path, path)
+    data = read_task(*twice(path))
     assert data.train.texts[0] == (text,)
     assert data.train.texts[-1] == ("NA",)  # a text, not a missing value
     assert data.task.label_names == ("a", "b")
@@ -46,7 +59,7 @@ def test_csv_with_quotes_commas_and_line_breaks(tmp_path: Path) -> None:
 def test_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes("text,label\r\na b,x\r\nc d,y\r\n".encode("utf-8-sig"))
-    assert read_task(path, path).train.texts == [("a b",), ("c d",)]
+    assert read_task(*twice(path)).train.texts == [("a b",), ("c d",)]
 
 
 def test_jsonl_and_json_list_say_the_same(tmp_path: Path) -> None:
@@ -59,7 +72,7 @@ def test_jsonl_and_json_list_say_the_same(tmp_path: Path) -> None:
     )
     whole = tmp_path / "t.json"
     whole.write_text(json.dumps(rows, indent=1))
-    one, other = read_task(lines, lines), read_task(whole, whole)
+    one, other = read_task(*twice(lines)), read_task(*twice(whole))
     assert one.train.texts == other.train.texts
     assert one.task == other.task
     assert one.task.label_names == ("0", "1", "2")
@@ -100,7 +113,7 @@ def test_named_columns_win(tmp_path: Path) -> None:
 def test_regression_is_guessed(tmp_path: Path) -> None:
     rows = [[f"a {n}", f"b {n}", n / 7] for n in range(30)]
     path = write_csv(tmp_path / "t.csv", [["sentence1", "sentence2", "score"], *rows])
-    data = read_task(path, path)
+    data = read_task(*twice(path))
     assert data.task.kind == "regression"
     assert data.task.metric == "pearson_spearman"
     assert data.task.label_names == ()
@@ -132,7 +145,7 @@ def test_integer_names_sort_as_numbers(tmp_path: Path) -> None:
 def test_given_names_take_words_or_numbers(tmp_path: Path, spelling: tuple[object, ...]) -> None:
     rows = [[f"a {n}", spelling[n % 2]] for n in range(8)]
     path = write_csv(tmp_path / "t.csv", [["text", "label"], *rows])
-    data = read_task(path, path, label_names=["no", "yes"])
+    data = read_task(*twice(path), label_names=["no", "yes"])
     assert data.task.label_names == ("no", "yes")
     assert data.train.labels is not None
     assert data.train.labels.tolist() == [0, 1] * 4
@@ -225,7 +238,7 @@ BAD: list[tuple[str, bytes, dict[str, object], str]] = [
     ("t.jsonl", b'{"text": ["a"], "label": 1}\n{"text": "b", "label": 0}\n', {}, "line 1: .*list"),
     ("t.jsonl", b'{"text": "a", "label": [1]}\n{"text": "b", "label": 0}\n', {}, "line 1: a label"),
     ("t.json", b'[{"text": "a"},', {}, "broken JSON list"),
-    ("t.txt", b"text\na\n", {}, r"'\.txt'.*\.csv, \.jsonl"),
+    ("t.txt", b"text\na\n", {}, r"'\.txt'.*\.csv, \.tsv, \.jsonl"),
     ("t.csv", b"text,label\na,x\nb,y\n", {"metric": "bleu"}, "'bleu' is unknown.*accuracy"),
     ("t.csv", b"text,label\na,x\nb,y\n", {"metric": "mcc", "kind": "regression"}, "'mcc' is for"),
     ("t.csv", b"text,label\na,x\nb,y\n", {"kind": "ranking"}, "'ranking' is unknown"),
@@ -234,6 +247,30 @@ BAD: list[tuple[str, bytes, dict[str, object], str]] = [
     ("t.csv", b"text,label\na,x\nb,y\n", {}, "too few different rows"),
     ("t.csv", b"text,label\na,x\nb,y\n", {"label_names": ["x", "x"]}, "repeat|not distinct"),
     ("t.csv", b"text,label\na,x\nb,y\n", {"label_names": ["x", "z"]}, "line 3: label 'y' is none"),
+    ("t.csv", b",text,label\n0,a,x\n1,b,y\n", {}, "column 1 has no name.*index=False"),
+    ("t.csv", b"text;label\na;x\nb;y\n", {}, "separate columns with commas, not with ';'"),
+    ("t.tsv", b"text,label\na,x\nb,y\n", {}, "separate columns with tabs, not with ','"),
+    ("t.tsv", b"text\tlabel\na\tx\nb\n", {}, "line 3: 1 fields where the header has 2"),
+    ("t.csv", b"text,label\na,x\nb\0,y\n", {}, "line 3: a NUL byte"),
+    ("t.csv", "text,label\na,x\n".encode("utf-16-le"), {}, "line 1: a NUL byte.*UTF-16"),
+    (
+        "t.jsonl",
+        b'{"text": "a", "label": 1}\n{"text": "\\ud800", "label": 0}\n',
+        {},
+        "line 2: 'text'",
+    ),
+    ("t.jsonl", b'{"text": "a", "label": ' + b"1" * 5000 + b"}\n", {}, "line 1: not JSON"),
+    ("t.jsonl", b"[" * 100_000, {}, "broken JSON list"),
+    ("t.jsonl", b'{"a": ' * 100_000, {}, "line 1: not JSON"),
+    ("t.csv", b"text,label\na,x\nb,y\n", {"dev": "t.csv"}, "dev and train rows are the same file"),
+    ("t.csv", b"text,label\na,x\nb,y\n", {"test": "t.csv"}, "test and train rows are the same"),
+    ("t.parquet", b"no parquet at all", {}, "t.parquet is no whole Parquet file"),
+    ("t.parquet.gz", b"", {}, "unpack it, Parquet packs its columns itself"),
+    # a guess that was wrong names the way out
+    ("t.csv", b"text,label\na,x\nb,x\n", {}, "'label' is the label was guessed.*--label"),
+    ("t.csv", b"text,label\na,x\n ,y\n", {}, "'text' is the text was guessed.*--text"),
+    ("t.csv", b"text,label\na,x\nb,\n", {}, "'label' is the label was guessed.*--label"),
+    ("t.csv", b"p,q,label\na b,c d,x\nb e,c f,y\n", {}, "name it with --text; there are p, q"),
 ]
 
 
@@ -243,16 +280,181 @@ def test_bad_input_is_one_clear_sentence(
 ) -> None:
     path = tmp_path / name
     path.write_bytes(data)
+    asked = {k: path if k in ("dev", "test") else v for k, v in asked.items()}
     with pytest.raises(TinybertError, match=message) as caught:
         read_task(path, **asked)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
 
 
-def test_missing_file_and_directory(tmp_path: Path) -> None:
-    with pytest.raises(TinybertError, match="does not exist"):
-        read_task(tmp_path / "none.csv")
-    with pytest.raises(TinybertError, match="is a directory"):
-        read_task(tmp_path)
+def test_a_named_label_column_is_no_guess(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "t.csv", [["text", "label"], ["a", "x"], ["b", "x"]])
+    with pytest.raises(TinybertError, match="every label is 'x'") as caught:
+        read_task(path, label="label")
+    assert "guessed" not in str(caught.value)
+
+
+NEWLINES = {
+    "unix": b"text,label\na b,x\nc d,y\n",
+    "windows": b"text,label\r\na b,x\r\nc d,y\r\n",
+    "old mac": b"text,label\ra b,x\rc d,y\r",
+    "mixed": b"text,label\r\na b,x\rc d,y",
+    "blank lines": b"\n\ntext,label\n\na b,x\n\nc d,y\n\n",
+}
+
+
+@pytest.mark.parametrize("content", NEWLINES.values(), ids=list(NEWLINES))
+@pytest.mark.parametrize("separator", [b",", b"\t"], ids=["csv", "tsv"])
+def test_any_newline_ends_a_line(tmp_path: Path, content: bytes, separator: bytes) -> None:
+    path = tmp_path / ("t.csv" if separator == b"," else "t.tsv")
+    path.write_bytes(content.replace(b",", separator))
+    data = read_task(*twice(path))
+    assert data.train.texts == [("a b",), ("c d",)]
+    assert data.task.label_names == ("x", "y")
+
+
+def test_the_line_of_a_fault_counts_every_kind_of_line_end(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(b'text,label\r\n"a\r\nb",x\rc,y\nd,e,f\n')
+    with pytest.raises(TinybertError, match="line 5: 3 fields"):
+        read_task(path)
+
+
+def test_tsv_quotes_are_quotes_where_the_whole_file_reads_so(tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_text('text\tlabel\n"a\ttab ""here"""\tx\nplain\ty\n')
+    assert read_task(*twice(path)).train.texts == [('a\ttab "here"',), ("plain",)]
+    path.write_text('text\tlabel\n"Quite," he said\tx\n"open\ty\nsaid "so"\tx\n')
+    assert read_task(*twice(path)).train.texts == [
+        ('"Quite," he said',),
+        ('"open',),
+        ('said "so"',),
+    ]
+
+
+def test_spellings_of_one_label_are_one(tmp_path: Path) -> None:
+    spellings = ["Yes", " yes", "YES", "no", "No ", "Yes"] * 2
+    rows = [[f"text {n}", spelling] for n, spelling in enumerate(spellings)]
+    train = write_csv(tmp_path / "t.csv", [["text", "label"], *rows])
+    dev = write_csv(tmp_path / "d.csv", [["text", "label"], ["other", "yEs"], ["more", "NO"]])
+    data = read_task(train, dev)
+    assert data.task.label_names == ("No", "Yes")
+    assert data.train.labels is not None
+    assert data.train.labels.tolist() == [1, 1, 1, 0, 0, 1] * 2
+    assert data.dev.labels is not None
+    assert data.dev.labels.tolist() == [1, 0]
+    said = [note for note in data.notes if "also spelled" in note]
+    assert len(said) == 2
+    assert "'Yes' is also spelled 'YES' and 'yes'" in said[0]
+
+
+def test_numbers_are_one_label_however_they_are_written(tmp_path: Path) -> None:
+    labels: list[object] = [1, 1.0, "1", "1.0", 0, "0", 0.0, 2]
+    rows: list[dict[str, object]] = [{"text": f"a {n}", "label": v} for n, v in enumerate(labels)]
+    path = write_jsonl(tmp_path / "t.jsonl", rows)
+    dev = write_csv(tmp_path / "d.csv", [["text", "label"], ["b", "2.0"], ["c", "1"]])
+    data = read_task(path, dev)
+    assert data.task.label_names == ("0", "1", "2")
+    assert data.train.labels is not None
+    assert data.train.labels.tolist() == [1, 1, 1, 1, 0, 0, 0, 2]
+    assert data.dev.labels is not None
+    assert data.dev.labels.tolist() == [2, 1]
+
+
+def test_truth_values_are_labels(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"text": f"a {n}", "label": n % 2 == 0} for n in range(6)]
+    path = write_jsonl(tmp_path / "t.jsonl", rows)
+    dev = write_csv(tmp_path / "d.csv", [["text", "label"], ["b", "true"], ["c", "FALSE"]])
+    data = read_task(path, dev)
+    assert data.task.label_names == ("False", "True")
+    assert data.dev.labels is not None
+    assert data.dev.labels.tolist() == [1, 0]
+    numbered = read_task(path, dev, label_names=["0", "1"])
+    assert numbered.dev.labels is not None
+    assert numbered.dev.labels.tolist() == [1, 0]
+
+
+def test_test_rows_are_reported_on(tmp_path: Path) -> None:
+    train = write_csv(tmp_path / "t.csv", [["text", "label"], *words(20)])
+    test = write_csv(tmp_path / "test.csv", [["text", "label"], ["Text number 3", "a"], ["x", "b"]])
+    data = read_task(train, test=test)
+    assert data.test is not None
+    assert data.test.texts == [("Text number 3",), ("x",)]
+    assert data.test.labels is not None
+    assert data.test.labels.tolist() == [0, 1]
+    unlabelled = write_csv(tmp_path / "u.csv", [["text"], ["x"]])
+    with pytest.raises(TinybertError, match="u.csv has no labels in a column 'label'"):
+        read_task(train, test=unlabelled)
+    nothing = read_task(
+        write_csv(tmp_path / "n.csv", [["text"], *([f"a {n}"] for n in range(9))]), test=unlabelled
+    )
+    assert nothing.test is not None
+    assert nothing.test.labels is None
+
+
+def test_a_label_that_comes_late_is_not_overlooked(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"text": f"a {n}"} for n in range(300)]
+    path = write_jsonl(tmp_path / "t.jsonl", [*rows, {"text": "b", "label": 1}])
+    with pytest.raises(TinybertError, match="'label' begins in line 301"):
+        read_task(path)
+
+
+def test_a_text_of_a_hundred_thousand_words(tmp_path: Path) -> None:
+    text = "word " * 100_000
+    path = write_csv(tmp_path / "t.csv", [["text", "label"], [text, "x"], ["short one", "y"]])
+    assert read_task(*twice(path)).train.texts[0] == (text.strip(),)
+
+
+def test_no_room_for_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_csv(tmp_path / "t.csv", [["text", "label"], *words(20)])
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(TinybertError, match="set TMPDIR to a directory with room"):
+        read_task(path)
+
+
+def test_progress_is_told_by_bytes(tmp_path: Path) -> None:
+    class Noted(Reporter):
+        @contextmanager
+        def track(self, total: int | None, description: str, **more: Any) -> Iterator[Tracker]:
+            with super().track(total, description, **more) as tracker:
+                trackers.append(tracker)
+                yield tracker
+
+    trackers: list[Tracker] = []
+    text = "many words " * 100
+    path = write_csv(
+        tmp_path / "t.csv", [["text", "label"], *([f"{text}{n}", n % 2] for n in range(6000))]
+    )
+    data = read_task(path, reporter=Noted(quiet=True))
+    assert len(data.train) + len(data.dev) == 6000
+    assert [track.description for track in trackers] == ["reading train"]
+    assert trackers[0].unit == "MB"
+    assert trackers[0].done == trackers[0].total == path.stat().st_size // 1_000_000
+
+
+SCORED = [["text", "label"], ["one", "b"], ["two", "b"]]
+
+
+def test_rows_to_score(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "t.csv", SCORED)  # type: ignore[arg-type]
+    task, rows, notes = read_scored(path, kind="classification", label_names=["a", "b"])
+    assert task.label_names == ("a", "b")
+    assert rows.labels is not None
+    assert rows.labels.tolist() == [1, 1]
+    assert any("'label'" in note for note in notes)
+    with pytest.raises(TinybertError, match="line 2: label 'b' is none of"):
+        read_scored(path, kind="classification", label_names=["a", "c"])
+
+
+def test_of_a_directory_the_labelled_test_rows_are_scored(tmp_path: Path) -> None:
+    for name in ("train", "dev"):
+        write_csv(tmp_path / f"{name}.csv", SCORED)  # type: ignore[arg-type]
+    write_csv(tmp_path / "test.csv", [["text", "label"], ["three", -1]])
+    _, rows, notes = read_scored(tmp_path, kind="classification", label_names=["a", "b"])
+    assert rows.texts == [("one",), ("two",)]
+    assert notes[0].endswith("dev.csv")
+    write_csv(tmp_path / "test.csv", [["text", "label"], ["three", "a"]])
+    _, rows, _ = read_scored(tmp_path, kind="classification", label_names=["a", "b"])
+    assert rows.texts == [("three",)]
 
 
 def test_unseen_label_in_dev_names_file_and_line(tmp_path: Path) -> None:
@@ -275,7 +477,7 @@ def test_id_column_as_label_is_refused(tmp_path: Path) -> None:
 @given(
     texts=st.lists(
         st.text(
-            st.characters(exclude_categories=("Cs",), exclude_characters="\0\r"), min_size=1
+            st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1
         ).filter(lambda text: text.strip()),
         min_size=2,
         max_size=8,
@@ -292,5 +494,18 @@ def test_any_text_comes_back(tmp_path: Path, texts: list[str]) -> None:
         tmp_path / "t.jsonl", [{"text": row[0], "label": row[1]} for row in table[1:]]
     )
     expected = [(text.strip(),) for text in texts]
-    assert read_task(csv_path, csv_path).train.texts == expected
-    assert read_task(json_path, json_path).train.texts == expected
+    assert read_task(*twice(csv_path)).train.texts == expected
+    assert read_task(*twice(json_path)).train.texts == expected
+
+
+REAL = {"RTE": (2490, 277), "SST-2": (67_349, 872), "STS-B": (5749, 1500), "MNLI": (12_808, 9815)}
+
+
+@pytest.mark.skipif("TINYBERT_DATA" not in os.environ, reason="TINYBERT_DATA is not set")
+@pytest.mark.parametrize("name", list(REAL))
+def test_real_tsv_files_with_loose_quotes(name: str) -> None:
+    """The twin on data of its own: test_tsv_quotes_are_quotes_where_the_whole_file_reads_so."""
+    data = read_task(Path(os.environ["TINYBERT_DATA"]) / "glue" / name)
+    assert (len(data.train), len(data.dev)) == REAL[name]
+    assert data.train.labels is not None
+    assert data.task.kind == ("regression" if name == "STS-B" else "classification")

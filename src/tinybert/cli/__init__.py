@@ -7,6 +7,7 @@ asked, 130 stopped by the user. Verbs are imported only when they run: help take
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
 import os
 import sys
@@ -30,6 +31,9 @@ VERBS: dict[str, tuple[str, str]] = {
     "convert": ("tinybert.cli.convert", "A checkpoint of the authors' code to a usable model."),
 }
 """Verb → (module that holds its ``VERB``, what it does)."""
+
+# What the system says of a place that the user chose badly.
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -141,6 +145,11 @@ def _failed(error: Exception, show_traceback: bool) -> int:
     if not isinstance(error, TinybertError) and is_out_of_space(error):
         error = TinybertError(
             f"no space left on the disk ({error}): free some or choose an output on another disk"
+        )
+    if isinstance(error, OSError) and error.errno in _REFUSED and error.filename is not None:
+        error = TinybertError(
+            f"{error.filename} cannot be read or written ({error.strerror}): check name and "
+            "rights, or choose another place"
         )
     if isinstance(error, TinybertError):
         sys.stderr.write(f"tinybert: error: {error}\n")

@@ -24,14 +24,15 @@ from tinybert.jobs.common import (
     versions,
 )
 from tinybert.jobs.rows import TaskRows, task_rows
-from tinybert.jobs.sizes import chosen_student, reached
+from tinybert.jobs.sizes import FIT_FILE, check_bounds, chosen_student
 from tinybert.jobs.students import begin_student, check_student, frozen, student_print
 from tinybert.jobs.task_stages import control_stages, distillation_stages, epochs_of
-from tinybert.jobs.task_teacher import fine_tuned, task_teacher
+from tinybert.jobs.task_teacher import fine_tuned, kept_teacher, task_teacher
 from tinybert.measure.latency import check_length
 from tinybert.outputs import check_output
 from tinybert.progress import Reporter
 from tinybert.settings import DistillSettings
+from tinybert.sizing import Fitted, reached, write_fit
 from tinybert.stages import Run, StageResult
 from tinybert.tasks.metrics import agreement
 from tinybert.teachers import (
@@ -39,6 +40,7 @@ from tinybert.teachers import (
     cached_logits,
     fingerprint,
     has_head,
+    head_labels,
     load_encoder,
     load_tokenizer,
 )
@@ -56,11 +58,18 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
         check_output(output, settings.overwrite)  # before a teacher is fine-tuned for hours
     if settings.intermediate_epochs == settings.prediction_epochs == 0:
         raise TinybertError("both stages have 0 epochs: there is nothing to train.")
+    check_bounds(settings)
     tokenizer = load_tokenizer(path)
     rows = task_rows(settings, tokenizer, reporter)
     teacher, rows = task_teacher(settings, rows, reporter)
     check_length(teacher, settings.max_length)
-    settings, fitted = chosen_student(settings, teacher, len(rows.train), reporter)
+    if settings.controls and rows.test.labels is None:
+        raise TinybertError(
+            "--controls are scored against labels, and the data has none: leave them out, or name "
+            "the label column with --label."
+        )
+    asked = settings
+    settings, fitted = chosen_student(asked, teacher, len(rows.train), reporter)
     shape = check_student(settings, teacher, tokenizer)
     epochs, why = epochs_of(settings, len(rows.train))
     if epochs:
@@ -72,6 +81,8 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
         teacher = fine_tuned(settings, rows, tokenizer, reporter)
     inputs = {"rows": rows.fingerprint(), "teacher weights": fingerprint(teacher)}
     run = open_run(settings, reporter, inputs | student_print(settings))
+    if fitted is not None and run.is_main:
+        write_fit(run.work / FIT_FILE, fitted)
     figures: dict[str, Any] = {
         "task": rows.task.name,
         "metric": rows.task.metric if rows.test.labels is not None else None,
@@ -84,14 +95,14 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
         "student": described(student, None) | measured.pop("student"),
         **measured,
         "rows": rows.counts(),
-        "size": reached(settings, fitted, teacher, student, reporter),
+        "size": _size(fitted, kept_teacher(settings) if tuned_here else path, student, reporter),
         "teacher_name": path,
         "teacher_fine_tuned": tuned_here,
         "data": settings.data,
         "text_columns": list(rows.task.text_columns),
         "seconds": round(time.perf_counter() - begun, 1),
         "stages": short_stages(run.finished),
-        "settings": plain_settings(settings),
+        "settings": plain_settings(asked),
         "versions": versions(),
     }
     publish(run, result, results)
@@ -165,6 +176,30 @@ def _loaded(run: Run, result: StageResult, rows: TaskRows) -> PreTrainedModel:
         regression=rows.task.kind == "regression",
     )
     return model.to(run.device)  # type: ignore[no-any-return]
+
+
+def _size(
+    fitted: Fitted | None, source: str | Path, student: PreTrainedModel, reporter: Reporter
+) -> dict[str, Any] | None:
+    """What the finished student reaches of each bound asked for.
+
+    The run's own teacher is in the run's precision by then: another one is loaded from ``source``.
+    """
+    if fitted is None:
+        return None
+    labels = head_labels(source)
+    teacher = load_encoder(source, labels=labels, regression=len(labels) == 1)
+    found = reached(fitted, teacher, student)
+    units = {"max_latency": " ms", "max_size": " MB", "speedup": "x"}
+    for name, figures in found.items():
+        told = (
+            "within" if figures["kept"] else "NOT within, the machine may be busier now than then"
+        )
+        reporter.say(
+            f"{name.replace('_', ' ')}: {figures['reached']:.4g}{units[name]} "
+            f"({told}; asked for {figures['bound']:.4g}{units[name]})"
+        )
+    return dict(found)
 
 
 def _shown(scores: dict[str, dict[str, float]], metric: str) -> str:

@@ -62,6 +62,8 @@ def run_evaluate(settings: EvaluateSettings, reporter: Reporter) -> dict[str, An
     data = required(settings.data, "--data", "the file of rows")
     if settings.json is not None and not settings.json.absolute().parent.is_dir():
         raise TinybertError(f"there is no directory {settings.json.parent} for {settings.json}.")
+    if settings.json is not None and settings.json.is_dir():
+        raise TinybertError(f"{settings.json} is a directory: give a file's name.")
     model, tokenizer = _load(path, settings.max_length)
     regression = model.config.num_labels == 1
     task, rows, notes = read_scored(

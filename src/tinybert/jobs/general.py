@@ -61,7 +61,8 @@ def run_general(settings: GeneralSettings, reporter: Reporter) -> dict[str, Any]
     tokenizer = load_tokenizer(path)
     model = load_encoder(path)
     check_length(model, settings.max_length)
-    settings = default_student(settings, model, None, reporter)
+    asked = settings
+    settings = default_student(asked, model, None, reporter)
     shape = check_student(settings, model, tokenizer)
     documents = read_documents(settings.corpus)
     if settings.dry_run:
@@ -99,7 +100,7 @@ def run_general(settings: GeneralSettings, reporter: Reporter) -> dict[str, Any]
         "held_out": {k: v for k, v in (held[-1] if held else {}).items() if k.startswith("eval_")},
         "seconds": round(time.perf_counter() - begun, 1),
         "stages": short_stages(run.finished),
-        "settings": plain_settings(settings),
+        "settings": plain_settings(asked),
         "versions": versions(),
     }
     publish(run, result, results)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -16,6 +17,7 @@ from tinybert.progress import Reporter
 from tinybert.settings import DistillSettings, FinetuneSettings
 from tinybert.tasks.files import read_task
 from tinybert.tasks.glue import HUB_NAME, read_glue
+from tinybert.tasks.glue_tasks import find_glue_task
 from tinybert.tasks.metrics import metric_kind
 from tinybert.tasks.task import Kind, Rows, Task, TaskData
 
@@ -96,11 +98,12 @@ def _read(settings: FinetuneSettings | DistillSettings, reporter: Reporter) -> T
             label=settings.label,
             kind=kinds.get(asked),
             metric=settings.metric,
-            label_names=listed(settings.labels),
+            label_names=listed(settings.labels, "--labels"),
             seed=settings.seed,
             dev_share=settings.dev_share,
             reporter=reporter,
         )
+    _check_glue(settings.task, list(kinds))
     own = {"--text": settings.text, "--label": settings.label, "--labels": settings.labels}
     own |= {"--dev": settings.dev, "--test": settings.test}
     for name, value in own.items():
@@ -127,13 +130,26 @@ def _read(settings: FinetuneSettings | DistillSettings, reporter: Reporter) -> T
     return data
 
 
-def listed(names: str | None) -> list[str] | None:
+def _check_glue(task: str, kinds: list[str]) -> None:
+    if near := difflib.get_close_matches(task.strip().casefold(), kinds, n=1):
+        raise TinybertError(f"--task {task} is unknown: did you mean {near[0]}?")
+    try:
+        find_glue_task(task)
+    except TinybertError as error:
+        raise TinybertError(
+            f"--task: for data of one's own say {' or '.join(kinds)}, or nothing; {error}"
+        ) from None
+
+
+def listed(names: str | None, flag: str) -> list[str] | None:
     """The names of a setting such as ``negative,positive``; None where it is not given."""
     if names is None:
         return None
     found = [name.strip() for name in names.split(",")]
     if not all(found) or len(found) < 2:
-        raise TinybertError(f"'{names}' is no list of labels: two names or more, with commas.")
+        raise TinybertError(f"{flag} '{names}' is no list: give two names or more, with commas.")
+    if len(set(found)) < len(found):
+        raise TinybertError(f"{flag} '{names}' has a name twice: name each class once.")
     return found
 
 

@@ -17,14 +17,14 @@ from tinybert.evaluation import predict
 from tinybert.jobs.common import required
 from tinybert.jobs.finetune import finetune_inputs, finetune_rows
 from tinybert.jobs.rows import TaskRows, listed
-from tinybert.label_matching import match_labels
+from tinybert.label_matching import match_labels, says_nothing
 from tinybert.progress import Reporter
 from tinybert.settings import DistillSettings, FinetuneSettings
 from tinybert.tasks.metrics import default_metric, metric_kind
 from tinybert.tasks.task import Kind
 from tinybert.teachers import has_head, head_labels, load_encoder
 
-__all__ = ["fine_tuned", "set_labels", "task_teacher"]
+__all__ = ["fine_tuned", "kept_teacher", "set_labels", "task_teacher"]
 
 TESTED_ROWS = 256
 """Labelled rows on which the order of a teacher's labels is tested."""
@@ -44,7 +44,7 @@ def task_teacher(
     if not has_head(path):
         return _with_new_head(settings, rows, path), rows
     names = head_labels(path)
-    given = listed(settings.teacher_labels)
+    given = listed(settings.teacher_labels, "--teacher-labels")
     if given is not None:
         if len(given) != len(names):
             raise TinybertError(
@@ -53,6 +53,13 @@ def task_teacher(
             )
         names = tuple(given)
     rows = _settled(rows, names)
+    if given is not None and not says_nothing(rows.task.label_names):
+        known = {name.strip().casefold() for name in rows.task.label_names}
+        if strange := [name for name in given if name.casefold() not in known]:
+            raise TinybertError(
+                f"--teacher-labels names {', '.join(strange)}, which the data does not have: its "
+                f"labels are {', '.join(rows.task.label_names[:10])}."
+            )
     regression = rows.task.kind == "regression"
     model = load_encoder(path, labels=names, regression=regression)
     if regression or rows.task.label_column is None:
@@ -135,8 +142,7 @@ def fine_tuned(
 ) -> PreTrainedModel:
     """Fine-tune the plain encoder into ``OUTPUT-teacher``, or load the very same from there."""
     path = str(settings.teacher)
-    output = Path(required(settings.output, "--output", "the output directory"))
-    output = output.with_name(output.name + "-teacher")
+    output = kept_teacher(settings)
     regression = rows.task.kind == "regression"
     labels = rows.task.label_names
     own = FinetuneSettings(
@@ -159,6 +165,12 @@ def fine_tuned(
     reporter.heading(f"Teacher: {path} has no task head, so it is fine-tuned first")
     finetune_rows(own, rows, encoder, tokenizer, reporter)
     return load_encoder(output, labels=labels, regression=regression)
+
+
+def kept_teacher(settings: DistillSettings) -> Path:
+    """Where a teacher that is fine-tuned first is kept."""
+    output = Path(required(settings.output, "--output", "the output directory"))
+    return output.with_name(output.name + "-teacher")
 
 
 _SHARED = (

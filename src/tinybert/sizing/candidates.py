@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
@@ -57,8 +60,9 @@ def candidates(teacher: PreTrainedModel, length: int) -> list[list[Candidate]]:
     A student has the teacher's heads and feed-forward ratio, at most its layers and width, and
     heads at least 16 wide; widths go in steps of the number of heads. Depth and width are kept in
     balance: width per layer lies within 48 and 128, a factor of 1.64 on either side of
-    TinyBERT_4's 78. The range reaches on to the teacher's own; every depth has the widths from its
-    narrowest to half as much again, and a single layer goes down to the narrowest there is.
+    TinyBERT_4's 78. For other teachers the range reaches to three quarters of their own width per
+    layer, or up to their own; every depth has the widths from its narrowest to half as much again,
+    and a single layer goes down to the narrowest there is.
 
     Where a narrower student would start at random (the ``pca`` start does not serve the
     architecture), a family of students as wide as the teacher with a third of its layers or more
@@ -73,10 +77,11 @@ def candidates(teacher: PreTrainedModel, length: int) -> list[list[Candidate]]:
             configuration.
     """
     theirs = shape_of(teacher.config)
+    step = _step(teacher, length)
     balanced = [
         (layers, width)
         for layers in range(1, theirs.layers + 1)
-        for width in _widths(theirs, layers)
+        for width in _widths(theirs, layers, step)
         if (layers, width) != (theirs.layers, theirs.hidden)
     ]
     families = [balanced]
@@ -84,17 +89,15 @@ def candidates(teacher: PreTrainedModel, length: int) -> list[list[Candidate]]:
     if least.hidden < theirs.hidden and not starts_narrower(teacher, least):
         copied = range(max(1, math.ceil(theirs.layers / 3)), theirs.layers)
         families.insert(0, [(layers, theirs.hidden) for layers in copied])
-    by_width: dict[int, tuple[Candidate, Candidate]] = {}
-    found = []
-    for family in families:
-        members = []
-        for layers, width in family:
-            if width not in by_width:
-                one, two = (sized(teacher.config, n, width) for n in (1, 2))
-                by_width[width] = described(teacher, one, length), described(teacher, two, length)
-            members.append(_extended(teacher.config, *by_width[width], layers))
-        if members:
-            found.append(sorted(members, key=lambda c: (-c.flops, _imbalance(c.shape))))
+    figures = _figures(teacher, length)
+    found = [
+        sorted(
+            (figures(sized(teacher.config, *member)) for member in family),
+            key=lambda c: (-c.flops, _imbalance(c.shape)),
+        )
+        for family in families
+        if family
+    ]
     if not found:
         raise TinybertError(
             f"no student is smaller than this teacher of {theirs}: its one layer has heads that "
@@ -104,16 +107,30 @@ def candidates(teacher: PreTrainedModel, length: int) -> list[list[Candidate]]:
 
 
 def described(teacher: PreTrainedModel, shape: Shape, length: int) -> Candidate:
-    """A candidate from a model of its shape without numbers (torch's ``meta`` device)."""
-    with torch.device("meta"):
-        model = _made(teacher, shape)
-    return Candidate(
-        shape=shape,
-        text=written(shape, teacher.config),
-        parameters=parameters(model),
-        megabytes=weights_mb(model),
-        flops=flops(model, length=length),
-    )
+    """A candidate from a model of its shape without numbers (torch's ``meta`` device), or with
+    random ones where the model reads its own.
+
+    Raises:
+        TinybertError: no such model can be made and run.
+    """
+    for device in ("meta", "cpu"):
+        try:
+            with torch.random.fork_rng(devices=[]), torch.device(device):
+                model = type(teacher)(shape.config(teacher.config))
+            return Candidate(
+                shape=shape,
+                text=written(shape, teacher.config),
+                parameters=parameters(model),
+                megabytes=weights_mb(model),
+                flops=flops(model, length=length),
+            )
+        except Exception as error:
+            if device == "cpu":
+                raise TinybertError(
+                    f"no {teacher.config.model_type} model of shape {shape} can be made and run "
+                    f"({error}): name the student's shape with --student."
+                ) from error
+    raise AssertionError
 
 
 def build(teacher: PreTrainedModel, shape: Shape) -> PreTrainedModel:
@@ -123,7 +140,7 @@ def build(teacher: PreTrainedModel, shape: Shape) -> PreTrainedModel:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = _made(teacher, shape)
+        model = type(teacher)(shape.config(teacher.config))
     model.to(device=teacher.device, dtype=torch.float32)  # type: ignore[call-arg]
     model.train(False)
     return model
@@ -173,16 +190,29 @@ def starts_narrower(teacher: PreTrainedModel, shape: Shape) -> bool:
     return True
 
 
-def _widths(theirs: Shape, layers: int) -> range:
+def _step(teacher: PreTrainedModel, length: int) -> int:
+    """From one width to the next: the heads, or twice as many where heads are of even size
+    (rotary positions)."""
+    theirs = shape_of(teacher.config)
+    size = theirs.hidden // theirs.heads
+    if size % 2 == 0:
+        try:
+            described(teacher, sized(teacher.config, 1, theirs.heads * (size - 1)), length)
+        except TinybertError:
+            return 2 * theirs.heads
+    return theirs.heads
+
+
+def _widths(theirs: Shape, layers: int, step: int) -> range:
     own = theirs.hidden / theirs.layers
-    least, most = min(ASPECT[0], own) * layers, max(ASPECT[1], own) * layers
-    smallest, heads = narrowest(theirs), theirs.heads
-    # The slack is for teachers whose own aspect is the edge.
-    low = min(theirs.hidden, max(smallest, math.ceil(least / heads - 1e-9) * heads))
-    low = smallest if layers == 1 else low
+    least, most = min(ASPECT[0], 0.75 * own) * layers, max(ASPECT[1], own) * layers
+    smallest = narrowest(theirs)
+    # The slack is for rounding where a width lies on an edge.
+    low = smallest if layers == 1 else max(smallest, math.ceil(least / step - 1e-9) * step)
+    low = min(theirs.hidden, low)
     # At the narrowest width another layer is a large step: half as wide again fills it.
-    high = min(theirs.hidden, math.floor(max(most, 1.5 * low) / heads + 1e-9) * heads)
-    return range(low, high + 1, heads)
+    high = min(theirs.hidden, math.floor(max(most, 1.5 * low) / step + 1e-9) * step)
+    return range(low, high + 1, step)
 
 
 def _imbalance(shape: Shape) -> float:
@@ -190,25 +220,40 @@ def _imbalance(shape: Shape) -> float:
     return abs(math.log(shape.hidden / shape.layers / middle))
 
 
-def _extended(config: PretrainedConfig, one: Candidate, two: Candidate, layers: int) -> Candidate:
-    """Another depth at the same width: a layer more costs what the second one did."""
-    shape = Shape(layers, one.shape.hidden, one.shape.intermediate, one.shape.heads)
-    more = layers - 1
-    return Candidate(
-        shape=shape,
-        text=written(shape, config),
-        parameters=one.parameters + more * (two.parameters - one.parameters),
-        megabytes=one.megabytes + more * (two.megabytes - one.megabytes),
-        flops=one.flops + more * (two.flops - one.flops),
-    )
+def _figures(teacher: PreTrainedModel, length: int) -> Callable[[Shape], Candidate]:
+    """What :func:`described` gives, for any shape and without a model of it.
 
+    Parameters, bytes and FLOPs grow linearly with the layers and are a·1 + b·W + c·W² + d·F + e·WF
+    in the width W and the feed-forward width F, so that ten models determine them.
+    """
+    theirs = shape_of(teacher.config)
 
-def _made(teacher: PreTrainedModel, shape: Shape) -> PreTrainedModel:
-    config = shape.config(teacher.config)
-    try:
-        return type(teacher)(config)
-    except Exception as error:
-        raise TinybertError(
-            f"no {teacher.config.model_type} model of shape {shape} can be made ({error}): name "
-            "the student's shape with --student."
-        ) from error
+    def powers(width: int, feed_forward: int) -> list[float]:
+        w, f = width / theirs.hidden, feed_forward / theirs.intermediate
+        return [1.0, w, w * w, f, w * f]
+
+    size, most = theirs.hidden // theirs.heads, theirs.intermediate
+    # Three widths, with heads of even size wherever the teacher's is.
+    sizes = (size, size // 4 * 2, size // 8 * 2) if size >= 8 else (size, 2 * size, 3 * size)
+    one, two, three = (theirs.heads * own for own in sizes)
+    places = [(one, most), (one, 2 * most), (two, most), (two, 2 * most), (three, most)]
+    counts = np.empty((2, len(places), 3))
+    for depth, (place, (width, feed_forward)) in product((0, 1), enumerate(places)):
+        probe = described(teacher, Shape(depth + 1, width, feed_forward, theirs.heads), length)
+        counts[depth, place] = probe.parameters, 1e6 * probe.megabytes, probe.flops
+    features = np.array([powers(*place) for place in places])
+    first = np.linalg.solve(features, counts[0])
+    further = np.linalg.solve(features, counts[1] - counts[0])
+
+    def figures(shape: Shape) -> Candidate:
+        here = np.array(powers(shape.hidden, shape.intermediate))
+        count, size, work = here @ (first + (shape.layers - 1) * further)
+        return Candidate(
+            shape=shape,
+            text=written(shape, teacher.config),
+            parameters=round(count),
+            megabytes=round(size) / 1e6,
+            flops=round(work),
+        )
+
+    return figures

@@ -51,10 +51,11 @@ class Search:
 
     Latency relative to the teacher's is predicted as ``a + b·L + c·L·W + d·L·W²`` (L layers, W
     width), coefficients not negative, fitted to the relative errors of what was measured so far,
-    where times near the bound weigh more; a measured width passes its deviation on to its other
-    depths. Each round measures the largest shapes that are predicted to fit, one a depth. The
-    winner is then measured again beside its rivals until two rounds agree, and falls out when its
-    median does not fit.
+    where times near the bound weigh more. A measured width passes its deviation on to its other
+    depths; other widths take the mean deviation of those whose head size is, or is not, a
+    multiple of 8, since processors like multiples. Each round measures the largest shapes that
+    are predicted to fit, one a depth. The winner is then measured again beside its rivals until
+    two rounds agree, and falls out when its median does not fit.
 
     Args:
         teacher: its shape as a candidate.
@@ -181,15 +182,17 @@ class Search:
         parts = np.array([part for _, part in known])
         scale = np.array(weights)
         coefficients, _ = nnls(features * scale[:, None], parts * scale)
-        deviations: dict[int, list[float]] = defaultdict(list)
+        logs: dict[str, list[float]] = defaultdict(list)
         for candidate, part in known:
             fitted = float(self._features(candidate) @ coefficients)
-            deviations[candidate.shape.hidden].append(math.log(part / max(fitted, 1e-12)))
-        correction = {width: math.exp(fmean(logs)) for width, logs in deviations.items()}
+            for kind in (candidate.shape.hidden, _aligned(candidate)):
+                logs[f"{kind}"].append(math.log(part / max(fitted, 1e-12)))
+        correction = {kind: math.exp(fmean(found)) for kind, found in logs.items()}
 
         def predicted(candidate: Candidate) -> float:
             fitted = float(self._features(candidate) @ coefficients)
-            return fitted * correction.get(candidate.shape.hidden, 1.0)
+            alike = correction.get(f"{_aligned(candidate)}", 1.0)
+            return fitted * correction.get(f"{candidate.shape.hidden}", alike)
 
         return predicted
 
@@ -225,8 +228,8 @@ class Search:
     def _refuse_size(self, smallest: Candidate, size: float) -> NoReturn:
         raise TinybertError(
             f"no student of this teacher is as small as {size:.4g} MB: the smallest, "
-            f"{smallest.text}, takes {smallest.megabytes:.1f} MB, most of it embeddings; raise "
-            "--max-size, or take a teacher with a smaller vocabulary."
+            f"{smallest.text}, takes {smallest.megabytes:.1f} MB; raise --max-size, or "
+            "take a teacher with a smaller vocabulary."
         )
 
     def _refuse_time(self, smallest: Candidate) -> NoReturn:
@@ -246,3 +249,7 @@ class Search:
 
 def _aspect(candidate: Candidate) -> float:
     return candidate.shape.hidden / candidate.shape.layers
+
+
+def _aligned(candidate: Candidate) -> bool:
+    return candidate.shape.hidden // candidate.shape.heads % 8 == 0

@@ -26,6 +26,7 @@ _SINGLES = ("text", "sentence", "content", "review", "comment", "document", "que
 _LABELS = (
     "label",
     "labels",
+    "gold_label",
     "class",
     "target",
     "score",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tinybert.errors import TinybertError
 from tinybert.progress import Reporter
-from tinybert.tasks.columns import Columns, choose_columns
+from tinybert.tasks.columns import Columns, choose_columns, is_label_name
 from tinybert.tasks.labels import (
     Labels,
     check_missing,
@@ -192,6 +192,8 @@ def _task(
 ) -> tuple[Task, Labels | None]:
     """The task, and its labels with variants of spelling made one."""
     where = _where(part.name, columns)
+    if columns.label is None:
+        _check_no_late_label(part)
     if kind not in (None, "classification", "regression"):
         raise TinybertError(f"kind '{kind}' is unknown: say classification or regression")
     if metric is not None:
@@ -235,6 +237,17 @@ def _task(
         label_column=columns.label,
     )
     return task, labels
+
+
+def _check_no_late_label(part: Part) -> None:
+    """JSON rows may name a label that the first ones, by which columns are guessed, have not."""
+    for shard in part.shards:
+        for name, line in shard.late.items():
+            if is_label_name(name):
+                raise TinybertError(
+                    f"{shard.name}: column '{name}' begins in {shard.unit} {line}, and the rows "
+                    "before have no label: label all rows, or leave the column out"
+                )
 
 
 def _where(name: str, columns: Columns) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tinybert.errors import TinybertError
 from tinybert.progress import Reporter
-from tinybert.tasks.columns import Columns, check_column, is_label_name
+from tinybert.tasks.columns import Columns, check_column
 from tinybert.tasks.labels import LabelReader, Labels
 from tinybert.tasks.shards import Batch, Shard, unheard
 from tinybert.tasks.sources import Part
@@ -162,13 +162,6 @@ class _Reader:
                 raise TinybertError(
                     f"{name}: {self._empty} of {rows} rows have no text (first in "
                     f"{self._first_empty}): fill or remove them"
-                )
-        for shard in self._part.shards:
-            late = [column for column in shard.late if is_label_name(column)]
-            if self._columns.label is None and late:
-                raise TinybertError(
-                    f"{shard.name}: column '{late[0]}' begins in line {shard.late[late[0]]}, and "
-                    "the rows before have no label: label all rows, or leave the column out"
                 )
         texts = Texts([writer.finish() for writer in self._writers])
         labels = None if self._labels is None else self._labels.finish()

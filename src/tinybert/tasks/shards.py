@@ -100,8 +100,8 @@ def check_flat(name: str, column: str, kind: Any) -> None:
     """Raises ``TinybertError`` where a column's Arrow type holds no single values."""
     if not is_flat(kind):
         raise TinybertError(
-            f"{name}: column '{column}' holds {kind}, not texts or numbers: name another one, or "
-            "write it as strings"
+            f"{name}: column '{column}' holds {kind}, not texts or numbers: name another one with "
+            "--text or --label, or write it as strings"
         )
 
 

@@ -176,7 +176,9 @@ def _named(name: str) -> PartName | None:
 
 
 def _part(root: Path, name: str, paths: Sequence[Path]) -> Part:
-    endings = {ending_of(path): path for path in reversed(paths)}
+    endings: dict[str | None, Path] = {}
+    for path in paths:
+        endings.setdefault(ending_of(path), path)
     if len(endings) > 1:
         shown = " and ".join(str(path.relative_to(root)) for path in endings.values())
         raise TinybertError(

@@ -1,0 +1,110 @@
+"""Small inputs under the names that the how-to pages use: models, rows, GLUE files, checkpoints."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import tinybert
+from support import authors, tiny
+
+SENTIMENT = ("negative", "positive")
+
+
+def make(place: Path) -> Path:
+    """Everything that any page reads."""
+    _rows(place)
+    _models(place)
+    _checkpoints(place)
+    _glue(place / "glue")
+    return place
+
+
+def reviews(count: int, seed: int) -> list[tuple[str, str]]:
+    """Sentences that say what they are: two of the four topics are positive."""
+    texts, topics = tiny.sentences(count, seed)
+    return [(t, SENTIMENT[tiny.LABELS.index(y) < 2]) for t, y in zip(texts, topics, strict=True)]
+
+
+def write(path: Path, header: list[str], rows: list[Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerows([header, *rows])
+    return path
+
+
+def _rows(place: Path) -> None:
+    head = ["text", "label"]
+    rows: list[Any] = reviews(100, 0)
+    write(place / "reviews.csv", head, [(rows[0][0], rows[0][1].upper()), *rows[1:]])
+    for number, name in enumerate(("train", "dev", "test"), 1):
+        write(place / f"{name}.csv", head, reviews(60 if name == "train" else 30, number))
+    write(place / "texts.csv", ["text"], [[text] for text, _ in reviews(60, 4)])
+    values = [(text, f"{len(set(text.split())) * 0.9 + i / 50:.2f}") for i, (text, _) in
+              enumerate(reviews(60, 5))]
+    write(place / "scores.csv", ["text", "score"], values)
+    write(place / "stars.csv", ["text", "stars"], [(t, i % 5 + 1) for i, (t, _) in
+                                                  enumerate(reviews(60, 6))])
+    pairs = [(*text.rsplit(" ", 2)[:2], label) for text, label in reviews(60, 7)]
+    write(place / "pairs.csv", ["question", "answer", "label"], pairs)
+    write(place / "replies.csv", ["title", "reply", "fits"], pairs)
+    tiny.corpus_file(place / "text.txt", documents=20)
+
+
+def _models(place: Path) -> None:
+    """A plain encoder; a classifier that knows the task; the same one without label names."""
+    tiny.saved_encoder(place / "bert-base-uncased", layers=4, width=32, initializer_range=0.2)
+    tinybert.finetune(
+        model=place / "bert-base-uncased",
+        data=write(place / "all.csv", ["text", "label"], reviews(240, 8)),
+        output=place / "teacher",
+        epochs=8,
+        learning_rate=3e-3,
+        precision="float32",
+        attention="direct",
+        quiet=True,
+    )
+    nameless = place / "textattack" / "bert-base-uncased-SST-2"
+    shutil.copytree(place / "teacher", nameless)
+    config = json.loads((nameless / "config.json").read_text())
+    config["id2label"] = {number: f"LABEL_{number}" for number in range(2)}
+    config["label2id"] = {f"LABEL_{number}": number for number in range(2)}
+    (nameless / "config.json").write_text(json.dumps(config))
+    tiny.saved_classifier(place / "regressor", labels=("score",), layers=4, width=32)
+
+
+def _checkpoints(place: Path) -> None:
+    """The authors' general student under a teacher of width 32, and a task model 312 wide."""
+    general = authors.weights(authors.sizes(), fit="fit_denses", teacher_width=32, heads=True)
+    authors.write(place / "General_TinyBERT_4L_312D", authors.sizes(), general)
+    config = authors.sizes(hidden_size=312, intermediate_size=64, num_hidden_layers=4)
+    state = authors.weights(config, labels=2, fit="fit_dense")
+    authors.write(place / "TinyBERT_4L_312D" / "SST-2", config, state)
+
+
+def _glue(place: Path) -> None:
+    """MRPC and RTE in their original layouts, with test sets."""
+    mrpc = ["Quality", "#1 ID", "#2 ID", "#1 String", "#2 String"]
+    rte = ["index", "sentence1", "sentence2", "label"]
+    for seed, (part, count) in enumerate((("train", 30), ("dev", 12), ("test", 9))):
+        texts = [text.rsplit(" ", 2) for text, _ in reviews(count, 20 + seed)]
+        if part == "test":
+            lines = [["index", *mrpc[1:]], *([i, i, i, *two[:2]] for i, two in enumerate(texts))]
+            _tabs(place / "MRPC" / "test.tsv", lines)
+            lines = [rte[:3], *([i, *two[:2]] for i, two in enumerate(texts))]
+            _tabs(place / "RTE" / "test.tsv", lines)
+            continue
+        lines = [mrpc, *([i % 2, i, i, *two[:2]] for i, two in enumerate(texts))]
+        _tabs(place / "MRPC" / f"{part}.tsv", lines)
+        words = ("entailment", "not_entailment")
+        lines = [rte, *([i, *two[:2], words[i % 2]] for i, two in enumerate(texts))]
+        _tabs(place / "RTE" / f"{part}.tsv", lines)
+
+
+def _tabs(path: Path, lines: list[list[Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join("\t".join(map(str, line)) + "\n" for line in lines))
