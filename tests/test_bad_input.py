@@ -103,6 +103,13 @@ BAD: list[tuple[str, str]] = [
     ("finetune --data good.csv --output out", "give it with --model"),
     ("evaluate --data good.csv", "give it with --model"),
     ("evaluate --model teacher", "give it with --data"),
+    # flags
+    (f"{DISTILL} --epochs 3", "did you mean --teacher-epochs or --intermediate-epochs or --pr"),
+    (f"{DISTILL} --model x", "unknown flag --model: did you mean --teacher?"),
+    (f"{FINETUNE} --teacher x", "unknown flag --teacher: did you mean --model?"),
+    (f"{GENERAL} --data x", "unknown flag --data: did you mean --corpus?"),
+    (f"{DISTILL} -e 3", "unknown flag -e (see tinybert distill --help)"),
+    (f"{DISTILL} --text long text", "'text' stands alone: every setting is a flag"),
     # files of rows
     (f"{DISTILL} --data nowhere.csv", "nowhere.csv does not exist"),
     (f"{DISTILL} --data no-model", "no-model holds no files of rows"),
@@ -194,6 +201,7 @@ BAD: list[tuple[str, str]] = [
     ("distill --config list.yaml", "list.yaml"),
     # the demo
     ("demo --output out --seeds 0", "--seeds 0 makes no sense: it has to be 1 or more"),
+    ("demo --output out --scale 0", "--seeds and --scale must be positive"),
 ]
 
 

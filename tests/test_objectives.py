@@ -42,12 +42,12 @@ def test_what_an_objective_needs() -> None:
     states = intermediate_objective((1,), attention=2)
     both = states + label_objective(weight=0.5)
     assert both.needs_labels
-    assert both.needs_teacher
+    assert both.teacher_taps
     assert both.needs_projections
     assert both.student_taps.logits
     assert not both.teacher_taps.logits
     labels = label_objective()
-    assert not labels.needs_teacher
+    assert not labels.teacher_taps
     assert not labels.needs_projections
     only = intermediate_objective((1,), hidden=0, embedding=0)
     assert not only.needs_projections

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,19 @@ def test_input_that_fits_nothing_leaves_no_run(tmp_path: Path) -> None:
     with pytest.raises(TinybertError):
         run.made("more", refuse)
     assert (tmp_path / "out.run" / "start").is_dir()  # what is done stays
+
+
+def test_a_disk_that_is_too_small_is_told_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begin(tmp_path / "out")
+    first = start(run)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10_000))
+    with pytest.raises(TinybertError, match="not enough space"):
+        run.run(stage(), first)
+    monkeypatch.undo()
+    assert run.run(stage(), first).directory.is_dir()
 
 
 def test_a_finished_stage_is_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,8 +180,6 @@ def test_requests_join_and_know_their_depth() -> None:
     joined = TapRequest(attention=frozenset({2})) | TapRequest(hidden=frozenset({5}), logits=True)
     assert joined == TapRequest(frozenset({2}), frozenset({5}), logits=True)
     assert joined.depth == 5
-    assert joined.states
-    assert not TapRequest(logits=True).states
     assert TapRequest(embedding=True).depth == 0
     assert not TapRequest()
 

@@ -243,10 +243,6 @@ class Objective:
         return request
 
     @property
-    def needs_teacher(self) -> bool:
-        return bool(self.teacher_taps)
-
-    @property
     def needs_labels(self) -> bool:
         return any(isinstance(term, LabelTerm) for term in self.terms)
 

@@ -231,9 +231,15 @@ class FinetuneSettings(DataSettings, RunSettings):
 class SizeSettings(Checked):
     """How large the student may be, instead of a shape: measured on this machine."""
 
-    max_latency: str | None = setting(None, "of one forward pass of the student: 5ms", "size")
-    max_size: str | None = setting(None, "of the student's weights in float32: 20MB", "size")
-    speedup: str | None = setting(None, "times faster than the teacher, at least: 8", "size")
+    max_latency: str | None = setting(
+        None, "largest student whose pass takes no longer on this machine: 5ms", "size"
+    )
+    max_size: str | None = setting(
+        None, "largest student whose weights (float32) take no more: 20MB", "size"
+    )
+    speedup: str | None = setting(
+        None, "largest student that many times as fast as its teacher: 8", "size"
+    )
     latency_length: int = setting(128, "tokens a row where latency is measured", "size")
     latency_batch: int = setting(1, "rows where latency is measured", "size")
 
@@ -307,7 +313,15 @@ class EvaluateSettings(RowSettings):
     """Score a classifier or regressor on labelled rows."""
 
     model: str | None = setting(None, "model directory")
-    data: str | None = setting(None, "rows to score: a file, directory or Hub dataset", "main")
+    data: str | None = setting(
+        None,
+        "rows to score: a file, directory or Hub dataset; with --task the directory of GLUE's "
+        "files, or a Hub dataset (default: nyu-mll/glue)",
+        "main",
+    )
+    task: str | None = setting(
+        None, "GLUE task whose official dev set is scored, MNLI's two parts apart", "main"
+    )
     teacher: str | None = setting(None, "also report agreement with this model", "main")
     json: Path | None = setting(None, "write the figures to this file", "main")
 

@@ -25,7 +25,7 @@ from tinybert.choices import Choices, choose
 from tinybert.distiller import Distiller
 from tinybert.errors import TinybertError
 from tinybert.objectives import Objective
-from tinybert.outputs import check_output, whole_directory, write_json_whole
+from tinybert.outputs import check_output, check_space, whole_directory, write_json_whole
 from tinybert.progress import Reporter
 from tinybert.projections import Projections
 from tinybert.taps import use_attention
@@ -36,6 +36,9 @@ __all__ = ["Run", "Stage", "StageResult", "save_student"]
 
 STAGE_FILE = "stage.json"
 SETTINGS_FILE = "settings.json"
+STAGE_COPIES = 12
+"""Copies of its float32 weights that a stage leaves on the disk at most: two checkpoints and one
+being written, each with two moments of the optimiser; the best weights; two student directories."""
 
 
 @dataclass
@@ -276,6 +279,9 @@ class Run:
         distiller = Distiller(
             model, projections if stage.objective.needs_projections else None, stage.objective
         )
+        if self.is_main:
+            weights = sum(p.numel() for p in distiller.parameters())
+            check_space(self.work, 4 * STAGE_COPIES * weights)
         callbacks = list(self.callbacks)
         if self.tensorboard and self.is_main:
             callbacks.append(_tensorboard(self.work / "tensorboard" / stage.name))

@@ -61,11 +61,6 @@ class TapRequest:
         return bool(self.attention or self.hidden or self.embedding or self.logits)
 
     @property
-    def states(self) -> bool:
-        """Whether anything but the logits is asked for."""
-        return bool(self.attention or self.hidden or self.embedding)
-
-    @property
     def depth(self) -> int:
         """The deepest layer that is asked for (0: embeddings only)."""
         return max([0, *self.attention, *self.hidden])

@@ -58,10 +58,11 @@ def test_candidates_are_smaller_and_balanced(teacher: tuple[int, int, int]) -> N
         assert c.shape.heads == heads
         assert c.shape.hidden % heads == 0
         assert parse_shape(c.text, model.config) == c.shape
-        aspect = c.shape.hidden / c.shape.layers
         low = max(min(48, 0.75 * own) * c.shape.layers, least)
-        assert c.shape.hidden >= min(width, low) - 1e-6 or c.shape.layers == 1
-        assert aspect <= max(128, own) + 1e-6 or c.shape.hidden <= 1.5 * (low + heads)
+        high = max(128, own) * c.shape.layers
+        single = c.shape.layers == 1
+        assert c.shape.hidden >= (least if single else min(width, low)) - 1e-6
+        assert c.shape.hidden <= max(high, (1.5 if single else 1.0) * (low + heads))
     assert {c.shape.layers for c in family} >= set(range(1, layers))
     assert [c.flops for c in family] == sorted((c.flops for c in family), reverse=True)
     smallest = family[-1]

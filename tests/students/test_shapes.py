@@ -1,9 +1,18 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import BertConfig, DistilBertConfig, ElectraConfig, GPT2Config
+from transformers import (
+    BertConfig,
+    DebertaV2Config,
+    DistilBertConfig,
+    ElectraConfig,
+    GPT2Config,
+    ModernBertConfig,
+)
 
 from tinybert.errors import TinybertError
 from tinybert.students.shapes import PRESETS, Shape, nearest_widths, parse_shape, shape_of
@@ -91,6 +100,17 @@ def test_other_field_names() -> None:
     assert parse_shape("half", DistilBertConfig()) == Shape(3, 768, 3072, 12)
     electra = ElectraConfig(embedding_size=256, hidden_size=256, num_attention_heads=4)
     assert Shape(2, 128, 512, 4).config(electra).embedding_size == 128
+
+
+def test_sizes_that_follow(tmp_path: Path) -> None:
+    """A student's configuration is one that its class can save and read again."""
+    modern = Shape(3, 96, 144, 12).config(ModernBertConfig(num_hidden_layers=6))
+    assert len(modern.layer_types) == 3
+    modern.save_pretrained(tmp_path)
+    assert ModernBertConfig.from_pretrained(tmp_path).layer_types == modern.layer_types
+    assert Shape(3, 96, 144, 12).config(DebertaV2Config()).hidden_size == 96
+    wide = DebertaV2Config(hidden_size=768, pooler_hidden_size=768)
+    assert Shape(3, 96, 144, 12).config(wide).pooler_hidden_size == 96
 
 
 def test_a_configuration_without_sizes() -> None:

@@ -20,6 +20,7 @@ def make(place: Path) -> Path:
     _models(place)
     _checkpoints(place)
     _glue(place / "glue")
+    _spoilt(place)
     return place
 
 
@@ -39,17 +40,22 @@ def write(path: Path, header: list[str], rows: list[Any]) -> Path:
 
 def _rows(place: Path) -> None:
     head = ["text", "label"]
-    rows: list[Any] = reviews(100, 0)
+    rows: list[Any] = reviews(34, 0)
     write(place / "reviews.csv", head, [(rows[0][0], rows[0][1].upper()), *rows[1:]])
     for number, name in enumerate(("train", "dev", "test"), 1):
-        write(place / f"{name}.csv", head, reviews(60 if name == "train" else 30, number))
-    write(place / "texts.csv", ["text"], [[text] for text, _ in reviews(60, 4)])
-    values = [(text, f"{len(set(text.split())) * 0.9 + i / 50:.2f}") for i, (text, _) in
-              enumerate(reviews(60, 5))]
+        write(place / f"{name}.csv", head, reviews(34, number))
+    write(place / "texts.csv", ["text"], [[text] for text, _ in reviews(34, 4)])
+    values = [
+        (text, f"{len(set(text.split())) * 0.9 + i / 50:.2f}")
+        for i, (text, _) in enumerate(reviews(34, 5))
+    ]
     write(place / "scores.csv", ["text", "score"], values)
-    write(place / "stars.csv", ["text", "stars"], [(t, i % 5 + 1) for i, (t, _) in
-                                                  enumerate(reviews(60, 6))])
-    pairs = [(*text.rsplit(" ", 2)[:2], label) for text, label in reviews(60, 7)]
+    write(
+        place / "stars.csv",
+        ["text", "stars"],
+        [(t, i % 5 + 1) for i, (t, _) in enumerate(reviews(34, 6))],
+    )
+    pairs = [(*text.rsplit(" ", 2)[:2], label) for text, label in reviews(34, 7)]
     write(place / "pairs.csv", ["question", "answer", "label"], pairs)
     write(place / "replies.csv", ["title", "reply", "fits"], pairs)
     tiny.corpus_file(place / "text.txt", documents=20)
@@ -81,30 +87,47 @@ def _checkpoints(place: Path) -> None:
     """The authors' general student under a teacher of width 32, and a task model 312 wide."""
     general = authors.weights(authors.sizes(), fit="fit_denses", teacher_width=32, heads=True)
     authors.write(place / "General_TinyBERT_4L_312D", authors.sizes(), general)
-    config = authors.sizes(hidden_size=312, intermediate_size=64, num_hidden_layers=4)
+    config = authors.sizes(hidden_size=312, intermediate_size=16, num_hidden_layers=4)
     state = authors.weights(config, labels=2, fit="fit_dense")
     authors.write(place / "TinyBERT_4L_312D" / "SST-2", config, state)
 
 
 def _glue(place: Path) -> None:
-    """MRPC and RTE in their original layouts, with test sets."""
-    mrpc = ["Quality", "#1 ID", "#2 ID", "#1 String", "#2 String"]
-    rte = ["index", "sentence1", "sentence2", "label"]
-    for seed, (part, count) in enumerate((("train", 30), ("dev", 12), ("test", 9))):
-        texts = [text.rsplit(" ", 2) for text, _ in reviews(count, 20 + seed)]
-        if part == "test":
-            lines = [["index", *mrpc[1:]], *([i, i, i, *two[:2]] for i, two in enumerate(texts))]
-            _tabs(place / "MRPC" / "test.tsv", lines)
-            lines = [rte[:3], *([i, *two[:2]] for i, two in enumerate(texts))]
-            _tabs(place / "RTE" / "test.tsv", lines)
-            continue
-        lines = [mrpc, *([i % 2, i, i, *two[:2]] for i, two in enumerate(texts))]
-        _tabs(place / "MRPC" / f"{part}.tsv", lines)
-        words = ("entailment", "not_entailment")
-        lines = [rte, *([i, *two[:2], words[i % 2]] for i, two in enumerate(texts))]
-        _tabs(place / "RTE" / f"{part}.tsv", lines)
+    """MRPC in its original layout, with a test set."""
+    columns = ["Quality", "#1 ID", "#2 ID", "#1 String", "#2 String"]
+    for seed, (part, count) in enumerate((("train", 24), ("dev", 12), ("test", 9)), 20):
+        texts = [text.rsplit(" ", 2) for text, _ in reviews(count, seed)]
+        first = "index" if part == "test" else "Quality"
+        lines = [[first, *columns[1:]]]
+        for row, (one, other, _) in enumerate(texts):
+            lines.append([str(row if part == "test" else row % 2), str(row), str(row), one, other])
+        path = place / "MRPC" / f"{part}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join("\t".join(line) + "\n" for line in lines))
 
 
-def _tabs(path: Path, lines: list[list[Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join("\t".join(map(str, line)) + "\n" for line in lines))
+def _spoilt(place: Path) -> None:
+    """What the pages' errors are about."""
+    rows = reviews(40, 30)
+    texts = [text for text, _ in rows]
+    write(place / "two-texts.csv", ["title", "body", "label"], [(t, t, y) for t, y in rows])
+    (place / "semicolons.csv").write_text("text;label\n" + "".join(f"{t};{y}\n" for t, y in rows))
+    write(
+        place / "gaps.csv",
+        ["text", "label"],
+        [(t, y if i else "") for i, (t, y) in enumerate(rows)],
+    )
+    write(place / "numbered.csv", ["text", "label"], [(t, f"r{i}") for i, t in enumerate(texts)])
+    write(place / "neutral.csv", ["text", "label"], [*rows, (texts[0], "neutral")])
+    write(
+        place / "other.csv",
+        ["text", "label"],
+        [(t, ("bad", "good")[y == SENTIMENT[1]]) for t, y in rows],
+    )
+    write(place / "holes.csv", ["text", "score"], [*((t, "0.5") for t in texts), (texts[0], "n/a")])
+    write(place / "empty.csv", ["question", "answer", "label"], [("", t, y) for t, y in rows])
+    few = [row for row in reviews(80, 31) if row[1] == SENTIMENT[0]][:6]
+    more = [row for row in reviews(80, 31) if row[1] == SENTIMENT[1]][:30]
+    write(place / "few.csv", ["text", "label"], few + more)
+    tiny.task_file(place / "topics.csv", 60)
+    (place / "kept-teacher").mkdir()

@@ -15,9 +15,7 @@ from tinybert.cli import main
 
 
 @contextmanager
-def working_directory(
-    inputs: Path, where: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Path]:
+def working_directory(inputs: Path, where: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Work in ``where``, which gets links to all inputs; libraries keep quiet."""
     for entry in inputs.iterdir():
         (where / entry.name).symlink_to(entry)

@@ -17,6 +17,7 @@ import torch
 
 from support import tiny
 
+
 def write_all(where: Path) -> None:
     """Everything that the tables of bad input name."""
     models(where)

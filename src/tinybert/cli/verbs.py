@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Verb", "run_verb"]
 
+# What one verb calls so and another one otherwise.
+_OTHER_NAME = {
+    "--teacher": "--model",
+    "--model": "--teacher",
+    "--data": "--corpus",
+    "--corpus": "--data",
+}
+
 
 @dataclass(frozen=True)
 class Verb:
@@ -105,10 +113,17 @@ def _parser(verb: Verb) -> argparse.ArgumentParser:
 
 def _unknown_argument(parser: argparse.ArgumentParser, word: str) -> str:
     if not word.startswith("-"):
-        return f"'{word}' stands alone: every setting is a flag, as in --name value"
+        return (
+            f"'{word}' stands alone: every setting is a flag, as in --name value, and a value with "
+            "spaces goes in quotes"
+        )
     known = [name for action in parser._actions for name in action.option_strings]
-    near = difflib.get_close_matches(word.split("=")[0], known, n=1)
-    return f"unknown flag {word}" + (f": did you mean {near[0]}?" if near else "")
+    asked = word.split("=")[0]
+    near = [_OTHER_NAME[asked]] if _OTHER_NAME.get(asked) in known else []
+    if asked.startswith("--"):  # --epochs, where a verb has several kinds of them
+        near += [name for name in known if name.endswith(asked[1:])]
+    near = near or difflib.get_close_matches(asked, known, n=1)
+    return f"unknown flag {word}" + (f": did you mean {' or '.join(near)}?" if near else "")
 
 
 def _lacks_needed(settings_class: type, values: dict[str, Any]) -> bool:

@@ -172,6 +172,9 @@ def tokenized(
             done[name] = tokenize(
                 tokenizer, rows.texts, max_length, rows.labels, advance=progress.advance
             )
+    if cut := sum(part.cut for part in done.values()):
+        total = sum(map(len, done.values()))
+        reporter.say(f"{cut:,} of {total:,} rows are longer than {max_length} tokens and are cut")
     return TaskRows(
         task,
         done.pop("train"),

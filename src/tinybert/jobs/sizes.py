@@ -83,14 +83,19 @@ def chosen_student(
     else:
         found: list[Any] = [None]
         if PartialState(cpu=not torch.cuda.is_available()).is_main_process:
-            found[0] = fit_shape(
-                teacher,
-                **bounds,
-                length=settings.latency_length,
-                batch=settings.latency_batch,
-                reporter=reporter,
-            )
+            try:
+                found[0] = fit_shape(
+                    teacher,
+                    **bounds,
+                    length=settings.latency_length,
+                    batch=settings.latency_batch,
+                    reporter=reporter,
+                )
+            except TinybertError as error:  # the others wait for an answer
+                found[0] = error
         fitted = broadcast_object_list(found)[0]  # measured by one process, believed by all
+        if isinstance(fitted, TinybertError):
+            raise fitted
         table(reporter, fitted)
         reporter.say(f"student {fitted.shape}: {fitted.reason}")
     return replace(settings, student=fitted.shape), fitted

@@ -61,8 +61,8 @@ def candidates(teacher: PreTrainedModel, length: int) -> list[list[Candidate]]:
     heads at least 16 wide; widths go in steps of the number of heads. Depth and width are kept in
     balance: width per layer lies within 48 and 128, a factor of 1.64 on either side of
     TinyBERT_4's 78. For other teachers the range reaches to three quarters of their own width per
-    layer, or up to their own; every depth has the widths from its narrowest to half as much again,
-    and a single layer goes down to the narrowest there is.
+    layer, or up to their own. Every depth has a width, the nearest at least; a single layer has
+    those from the narrowest there is to half as wide again.
 
     Where a narrower student would start at random (the ``pca`` start does not serve the
     architecture), a family of students as wide as the teacher with a third of its layers or more
@@ -208,10 +208,11 @@ def _widths(theirs: Shape, layers: int, step: int) -> range:
     least, most = min(ASPECT[0], 0.75 * own) * layers, max(ASPECT[1], own) * layers
     smallest = narrowest(theirs)
     # The slack is for rounding where a width lies on an edge.
-    low = smallest if layers == 1 else max(smallest, math.ceil(least / step - 1e-9) * step)
-    low = min(theirs.hidden, low)
-    # At the narrowest width another layer is a large step: half as wide again fills it.
-    high = min(theirs.hidden, math.floor(max(most, 1.5 * low) / step + 1e-9) * step)
+    low = min(theirs.hidden, max(smallest, math.ceil(least / step - 1e-9) * step))
+    if layers == 1:
+        # From one layer to two is a large step: half as wide again as the narrowest fills it.
+        low, most = smallest, max(most, 1.5 * smallest)
+    high = min(theirs.hidden, max(low, math.floor(most / step + 1e-9) * step))
     return range(low, high + 1, step)
 
 

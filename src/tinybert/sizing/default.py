@@ -33,7 +33,7 @@ def default_shape(teacher: PreTrainedModel, rows: int) -> tuple[str, str]:
     The width stays where the ``pca`` start does not serve the architecture, since whole layers
     can be copied then, and where heads are too narrow to cut. The student is one size larger for
     few rows, because they fit a small student badly. Heads are the teacher's, each at least 16
-    wide; layers are at least 2 where a narrower student has them.
+    wide; there are 2 layers at least, where that leaves the student smaller than its teacher.
 
     Args:
         teacher: its weights are not read.

@@ -98,8 +98,8 @@ def fit_shape(
     Largest is most FLOPs among the shapes of :func:`tinybert.sizing.candidates.candidates`. Shapes
     are measured with random weights (numbers do not change the time), float32, without padding, on
     the teacher's device, always in turns with the teacher; what is chosen has kept the bounds in
-    its own measurements (:class:`tinybert.sizing.search.Search`). This takes some 20 seconds for a
-    6x384 teacher and a minute for BERT_BASE on two cores, longer for large batches.
+    its own measurements (:class:`tinybert.sizing.search.Search`). On one core of a busy machine
+    this took 8 seconds for a 6x384 teacher and 26 for BERT_BASE; large batches take longer.
 
     Args:
         teacher: with the head that its student is to have.

@@ -24,6 +24,7 @@ TRIED = 4  # shapes in such a round
 AGREEING = 0.05  # two rounds agree when they differ by no more than this part
 ROUNDS = 4  # after so many careful rounds of a shape its median is believed anyway
 TURNS = 24
+HELD_MB = 2000.0  # of models in one round; three times the teacher where that is more
 
 
 class Timer(Protocol):
@@ -133,10 +134,20 @@ class Search:
         return median(self._teacher_ms)
 
     def _measure(self, candidates: Sequence[Candidate], *, careful: bool) -> None:
-        teacher, students = self._timer(candidates, careful)
-        self._teacher_ms.append(teacher)
-        for candidate, milliseconds in zip(candidates, students, strict=True):
-            self.timings[candidate].append(Timing(milliseconds, teacher, careful))
+        for part in self._held_at_once(candidates):
+            teacher, students = self._timer(part, careful)
+            self._teacher_ms.append(teacher)
+            for candidate, milliseconds in zip(part, students, strict=True):
+                self.timings[candidate].append(Timing(milliseconds, teacher, careful))
+
+    def _held_at_once(self, candidates: Sequence[Candidate]) -> list[list[Candidate]]:
+        """Rounds whose models fit into memory together."""
+        most, parts = max(HELD_MB, 3 * self.teacher.megabytes), [[*candidates[:1]]]
+        for candidate in candidates[1:]:
+            if sum(c.megabytes for c in parts[-1]) + candidate.megabytes > most:
+                parts.append([])
+            parts[-1].append(candidate)
+        return parts
 
     def _believed(self, candidate: Candidate) -> list[Timing]:
         """Its careful rounds where it has some: the others are the luck it was chosen by."""
@@ -182,17 +193,16 @@ class Search:
         parts = np.array([part for _, part in known])
         scale = np.array(weights)
         coefficients, _ = nnls(features * scale[:, None], parts * scale)
-        logs: dict[str, list[float]] = defaultdict(list)
+        deviations: dict[tuple[str, int], list[float]] = defaultdict(list)
         for candidate, part in known:
             fitted = float(self._features(candidate) @ coefficients)
-            for kind in (candidate.shape.hidden, _aligned(candidate)):
-                logs[f"{kind}"].append(math.log(part / max(fitted, 1e-12)))
-        correction = {kind: math.exp(fmean(found)) for kind, found in logs.items()}
+            for kind in _kinds(candidate):
+                deviations[kind].append(math.log(part / max(fitted, 1e-12)))
 
         def predicted(candidate: Candidate) -> float:
             fitted = float(self._features(candidate) @ coefficients)
-            alike = correction.get(f"{_aligned(candidate)}", 1.0)
-            return fitted * correction.get(f"{candidate.shape.hidden}", alike)
+            found = next((deviations[k] for k in _kinds(candidate) if k in deviations), [0.0])
+            return fitted * math.exp(fmean(found))
 
         return predicted
 
@@ -251,5 +261,7 @@ def _aspect(candidate: Candidate) -> float:
     return candidate.shape.hidden / candidate.shape.layers
 
 
-def _aligned(candidate: Candidate) -> bool:
-    return candidate.shape.hidden // candidate.shape.heads % 8 == 0
+def _kinds(candidate: Candidate) -> tuple[tuple[str, int], ...]:
+    """Whose deviations a candidate shares, the nearest kin first."""
+    width, heads = candidate.shape.hidden, candidate.shape.heads
+    return ("width", width), ("aligned", int(width // heads % 8 == 0))

@@ -59,8 +59,8 @@ class Shape:
 
         Returns:
             A configuration of the teacher's class; ``teacher_config`` stays as it is. Stored
-            numbers are float32 (students train so), and per-layer lists (``layer_types``) are
-            left to the class.
+            numbers are float32 (students train so), and the list of layer types is cut to the
+            student's layers.
 
         Raises:
             TinybertError: the configuration has none of the size fields that we know.
@@ -72,6 +72,10 @@ class Shape:
             setattr(config, name, getattr(self, ours))
         if getattr(config, "embedding_size", None) == teacher_width:  # ELECTRA
             config.embedding_size = self.hidden
+        if getattr(config, "pooler_hidden_size", None) == teacher_width:  # DeBERTa
+            config.pooler_hidden_size = self.hidden
+        if getattr(config, "layer_types", None):  # ModernBERT: one entry a layer
+            config.layer_types = list(config.layer_types)[: self.layers]
         if hasattr(config, "dtype"):
             config.dtype = "float32"
         return config

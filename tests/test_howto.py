@@ -1,0 +1,373 @@
+"""The how-to pages do what they say: their blocks run, their lines, files and errors appear.
+
+A page is read, not copied here: commands and Python are its blocks; under "What it prints" and
+wherever a table is headed "line", the first column is looked for in the output ("…" stands for
+anything); under "path" it is a file or directory that has to be there; under "error" every line is
+provoked by a command below.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import ModelCard
+from markdown_it import MarkdownIt
+from transformers import AutoModel, AutoTokenizer
+
+from support import howto, tiny
+from tinybert.cli import main
+from tinybert.measure import Latency, flops
+from tinybert.sizing import fit
+from tinybert.tasks import columns
+from tinybert.tasks.glue_tasks import GLUE
+
+ROOT = Path(__file__).resolve().parent.parent / "docs" / "how-to"
+PAGES = sorted(path.stem for path in ROOT.glob("*.md") if path.name != "README.md")
+
+
+@dataclass
+class Page:
+    """What a page has to be held to.
+
+    Attributes:
+        blocks: (language, text) in their order.
+        tables: heading of the first column → what is in it as code, in all tables of that heading.
+    """
+
+    blocks: list[tuple[str, str]] = field(default_factory=list)
+    tables: dict[str, list[str]] = field(default_factory=dict)
+
+
+def read(text: str) -> Page:
+    page = Page()
+    tokens = MarkdownIt().enable("table").parse(text)
+    heading, column = "", 0
+    for token, inside in zip(tokens, [*tokens[1:], tokens[-1]], strict=True):
+        if token.type in ("fence", "code_block"):
+            page.blocks.append((token.info, token.content))
+        elif token.type == "tr_open":
+            column = 0
+        elif token.type in ("th_open", "td_open"):
+            if token.type == "th_open" and column == 0:
+                heading = inside.content
+            elif token.type == "td_open" and column == 0:
+                spans = [t.content for t in inside.children or [] if t.type == "code_inline"]
+                page.tables.setdefault(heading, []).extend(spans or [inside.content])
+            column += 1
+    return page
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return howto.make(tmp_path_factory.mktemp("howto"))
+
+
+# Page → error, as the page has it → the command that ends with it, after the page's own.
+DISTILL = "distill --teacher bert-base-uncased --output new"
+CONVERT = "convert --output new --model TinyBERT_4L_312D/SST-2"
+HUB = "distill --teacher textattack/bert-base-uncased-SST-2 --output new"
+PREDICT = "predict --model mrpc --data glue --output submission"
+SIZED = "distill --teacher teacher --data train.csv --output new"
+ERRORS: dict[str, dict[str, str]] = {
+    "own-csv": {
+        "which column is the text? name it with --text": f"{DISTILL} --data two-texts.csv",
+        "separate columns with commas, not with ';'": f"{DISTILL} --data semicolons.csv",
+        "rows have no label": f"{DISTILL} --data gaps.csv",
+        "different labels in … rows are no classes": f"{DISTILL} --data numbered.csv",
+        "is none of the task's labels": f"{DISTILL} --data reviews.csv --dev neutral.csv",
+        "output directory … exists already": (
+            "distill --teacher bert-base-uncased --data reviews.csv --output student"
+        ),
+        "is there already and is not this encoder fine-tuned on these rows": (
+            "distill --teacher bert-base-uncased --data reviews.csv --output kept"
+        ),
+    },
+    "no-labels": {
+        "is an encoder without a task head, and the data has no labels to fine-tune it on": (
+            f"{DISTILL} --data texts.csv"
+        ),
+        "rows have no label": "distill --teacher teacher --output new --data gaps.csv",
+        "--controls are scored against labels, and the data has none": (
+            "distill --teacher teacher --output new --data texts.csv --controls"
+        ),
+    },
+    "regression": {
+        "the teacher gives one value and column 'stars' was read as 5 classes": (
+            "distill --teacher regressor --output new --data stars.csv --label stars"
+        ),
+        "is no finite number, and regression needs numbers": (
+            f"{DISTILL} --data holes.csv --task regression"
+        ),
+        "metric 'accuracy' is for classification, the task is regression": (
+            f"{DISTILL} --data scores.csv --task regression --metric accuracy"
+        ),
+        "the teacher has 2 classes and column 'score' was read as values": (
+            "distill --teacher teacher --output new --data scores.csv"
+        ),
+    },
+    "two-texts": {
+        "has no text column 'answers': there are question, answer, label": (
+            f"{DISTILL} --data pairs.csv --text question,answers"
+        ),
+        "name one column, or two different ones": (
+            f"{DISTILL} --data pairs.csv --text question,answer,label"
+        ),
+        "rows have no text": f"{DISTILL} --data empty.csv",
+    },
+    "hub-teacher": {
+        "no order of the data's labels is clearly right": f"{HUB} --data few.csv",
+        "the order of the teacher's labels is suspicious": (
+            f"{HUB} --data reviews.csv --teacher-labels positive,negative"
+        ),
+        "the teacher's labels (negative, positive) are not the data's (bad, good)": (
+            "distill --teacher teacher --output new --data other.csv"
+        ),
+        "the teacher has 2 outputs (LABEL_0, LABEL_1) and the data has 4 labels": (
+            f"{HUB} --data topics.csv"
+        ),
+        "has no tokenizer that can be loaded": (
+            "distill --teacher textattack/bert-base-uncased-SST-3 --output new --data reviews.csv"
+        ),
+    },
+    "glue": {
+        "glue does not hold RTE: there should be a directory RTE": (
+            f"{DISTILL} --task rte --data glue"
+        ),
+        "was made with other settings (prediction_epochs)": (
+            "glue --teacher bert-base-uncased --data glue --output results --prediction-epochs 4"
+        ),
+        "--text is for data of one's own": f"{DISTILL} --task mrpc --data glue --text sentence1",
+        "holds MRPC.tsv already": f"{PREDICT} --task mrpc",
+        "are not those of RTE": f"{PREDICT} --task rte",
+    },
+    "original-checkpoints": {
+        "has no config.json or bert_config.json": "convert --output new --model TinyBERT_4L_312D",
+        "there is no vocabulary": f"{CONVERT} --vocab words.txt",
+        "the classifier has 2 outputs and --labels names 3": f"{CONVERT} --labels a,b,c",
+        "is an encoder without a classifier: leave out --labels": (
+            "convert --output new --model General_TinyBERT_4L_312D --labels a,b"
+        ),
+    },
+    "size-by-need": {
+        "no student of this teacher is … times as fast here": f"{SIZED} --speedup 5000",
+        "no student of this teacher takes … ms here": f"{SIZED} --max-latency 0.001ms",
+        "no student of this teacher is as small as … MB": f"{SIZED} --max-size 1KB",
+        "names a student, and --max-latency, --max-size and --speedup ask for one to be found": (
+            f"{SIZED} --student half --speedup 2"
+        ),
+        "--max-latency fast is no time": f"{SIZED} --max-latency fast",
+    },
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page(
+    name: str,
+    inputs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = read((ROOT / f"{name}.md").read_text("utf-8"))
+    assert {"sh", "python"} == {language for language, _ in page.blocks}
+    place = tmp_path / "place"
+    shutil.copytree(inputs, place)
+    monkeypatch.chdir(place)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    if name == "size-by-need":
+        tiny.saved_classifier(place / "teacher", labels=howto.SENTIMENT, layers=6, width=128)
+        monkeypatch.setattr(fit, "latency", by_flops)
+    space: dict[str, Any] = {"__name__": "page"}
+    for language, text in page.blocks:
+        if language == "python":
+            exec(compile(text, f"{name}.md", "exec"), space)
+            continue
+        for line in text.replace("\\\n", " ").splitlines():
+            words = shlex.split(line)
+            assert words[0] == "tinybert", f"only tinybert commands run here: {line}"
+            assert main(words[1:]) == 0, f"{line}\n{capsys.readouterr().err}"
+    printed = one_spaced("".join(capsys.readouterr()))
+    for line in page.tables["line"]:
+        assert pattern(line).search(printed), f"never printed: {line}\n{printed}"
+    for path in page.tables["path"]:
+        assert not (inputs / path).exists(), f"{path} is an input"
+        check_output(place / path)
+    if name in PROOFS:
+        PROOFS[name](place, space, (ROOT / f"{name}.md").read_text("utf-8"))
+    there = set(place.rglob("*"))
+    assert set(page.tables["error"]) == set(ERRORS[name])
+    for error, command in ERRORS[name].items():
+        assert main(shlex.split(command)) == 2
+        said = one_spaced(capsys.readouterr().err)
+        assert pattern(error).search(said), f"{command}\n{said}"
+        assert set(place.rglob("*")) == there, f"{command} left something behind"
+
+
+def by_flops(models: Mapping[str, Any], **options: Any) -> dict[str, Latency]:
+    """Invented times, 1 ms for 10⁷ operations: small models are all overhead."""
+    length, batch = options["length"], options["batch"]
+    return {
+        name: Latency(
+            median=batch * flops(model, length=length) / 1e7,
+            p95=0.0,
+            length=length,
+            batch=batch,
+            repeats=options["repeats"],
+            threads=1,
+            device="cpu",
+            precision="float32",
+        )
+        for name, model in models.items()
+    }
+
+
+def pattern(line: str) -> re.Pattern[str]:
+    """``…`` stands for anything within a line."""
+    return re.compile(".+?".join(re.escape(part) for part in line.split("…")))
+
+
+def one_spaced(text: str) -> str:
+    return "\n".join(" ".join(line.split()) for line in text.splitlines())
+
+
+def check_output(path: Path) -> None:
+    """It is there, and what its name says."""
+    assert path.exists(), f"{path.name} is not there"
+    if path.name == "README.md":
+        assert ModelCard.load(path).data.library_name == "transformers"
+    elif path.name == "results.json":
+        assert json.loads(path.read_text("utf-8"))["versions"]
+    elif path.is_dir() and (path / "config.json").exists():
+        AutoModel.from_pretrained(path)
+        assert len(AutoTokenizer.from_pretrained(path)) > 20
+    else:
+        assert path.is_file(), f"{path.name} is no model"
+        assert path.stat().st_size > 0
+
+
+# --- what a page claims beyond its tables ---------------------------------------------------------
+
+
+def own_csv(place: Path, space: dict[str, Any], text: str) -> None:
+    """The teacher was made once; trained, chosen and reported rows are told apart."""
+    results = results_in(place / "student")
+    assert results == json.loads(json.dumps(space["results"], default=str))
+    assert results["rows"] == {"train": 31, "dev": 1, "test": 2}
+    assert results["teacher_fine_tuned"]
+    stages = [stage["schedule"]["epochs"] for stage in results["stages"]]
+    assert stages == [20, 3]
+    assert results_in(place / "student-teacher")["stages"][0]["schedule"]["epochs"] == 3
+    assert not (place / "student-2").exists()
+    lines = (place / "predictions.csv").read_text().splitlines()
+    assert lines[0] == "row,label,probability"
+    assert len(lines) == len((place / "texts.csv").read_text().splitlines())
+
+
+def no_labels(place: Path, space: dict[str, Any], text: str) -> None:
+    results = space["results"]
+    assert 0 <= results["agreement"] <= 1
+    assert results["metric"] is results["retention"] is results["student"]["score"] is None
+    assert set(labels_of(place / "student")) == set(howto.SENTIMENT)
+
+
+def regression(place: Path, space: dict[str, Any], text: str) -> None:
+    """Pipeline and ``predict`` give the same value; every metric of values is among the scores."""
+    results = results_in(place / "student")
+    wanted = {"pearson_spearman", "pearson", "spearman"}
+    assert set(results["student"]["scores"]["test"]) == wanted
+    rows = (place / "values.csv").read_text().splitlines()
+    assert rows[0] == "row,value"
+    first = (place / "scores.csv").read_text().splitlines()[1].split(",")[0]
+    assert space["rate"](first)[0]["score"] == pytest.approx(float(rows[1].split(",")[1]), abs=1e-4)
+
+
+def two_texts(place: Path, space: dict[str, Any], text: str) -> None:
+    """The columns known by name are those that the page lists."""
+    listed = re.findall(r"`(\w+)` and `(\w+)`", text.split("if they are called")[1].split(".")[0])
+    assert listed == [*columns._PAIRS]
+    assert results_in(place / "student")["text_columns"] == ["question", "answer"]
+
+
+def hub_teacher(place: Path, space: dict[str, Any], text: str) -> None:
+    results = results_in(place / "student")
+    assert not results["teacher_fine_tuned"]
+    assert not (place / "student-teacher").exists()
+    assert set(labels_of(place / "student")) == set(howto.SENTIMENT)
+
+
+def size_by_need(place: Path, space: dict[str, Any], text: str) -> None:
+    size = results_in(place / "student")["size"]["speedup"]
+    assert size.keys() == {"bound", "reached", "kept"}
+    assert size["kept"]
+    assert size["reached"] >= size["bound"] == 6
+    assert set(results_in(place / "small")["size"]) == {"max_latency", "max_size"}
+
+
+def glue(place: Path, space: dict[str, Any], text: str) -> None:
+    """All tasks are named; the second call made nothing anew."""
+    assert re.findall(r"`([a-z0-9-]+)`", text.split("Tasks: ")[1].split(".")[0]) == [*GLUE]
+    assert space["table"]["columns"]["MRPC"]["rows"] == 12
+    assert space["table"]["seconds"] == results_in(place / "results")["seconds"]
+    runs = sorted(path.name for path in (place / "results" / "mrpc").iterdir())
+    assert runs == [f"seed-{seed}{end}" for seed in (42, 43, 44) for end in ("", "-teacher")]
+    table = (place / "results" / "results.md").read_text()
+    assert "±" in table
+    answers = (place / "submission" / "MRPC.tsv").read_text().splitlines()
+    assert answers[0] == "index\tprediction"
+    assert len(answers) == 10
+
+
+PROOFS: dict[str, Callable[[Path, dict[str, Any], str], None]] = {
+    "own-csv": own_csv,
+    "no-labels": no_labels,
+    "regression": regression,
+    "two-texts": two_texts,
+    "hub-teacher": hub_teacher,
+    "size-by-need": size_by_need,
+    "glue": glue,
+}
+
+
+def results_in(directory: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((directory / "results.json").read_text("utf-8"))
+    return found
+
+
+def labels_of(directory: Path) -> list[str]:
+    return [*json.loads((directory / "config.json").read_text("utf-8"))["label2id"]]
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "README.md").read_text("utf-8")
+    assert sorted(re.findall(r"\]\((\S+)\.md\)", index)) == PAGES
+    assert "how-to/README.md" in (ROOT.parent / "README.md").read_text("utf-8")
+
+
+def test_every_page_has_the_same_shape() -> None:
+    for name in PAGES:
+        text = (ROOT / f"{name}.md").read_text("utf-8")
+        heads = re.findall(r"^## (.+)$", text, re.M)
+        ordered = [
+            h for h in heads if h in ("What it prints", "What comes out", "What can go wrong")
+        ]
+        assert ordered == ["What it prints", "What comes out", "What can go wrong"], name
+
+
+def test_a_page_is_read_as_a_reader_would() -> None:
+    text = (
+        "```sh\ntinybert x\n```\n\n    indented\n\n| line | a |\n| --- | --- |\n| `b` `c` | d |\n"
+    )
+    page = read(text + "| plain | `e` |\n")
+    assert page.blocks == [("sh", "tinybert x\n"), ("", "indented\n")]
+    assert page.tables == {"line": ["b", "c", "plain"]}
+    assert pattern("a … (b)").search("x a 12 (b)")
+    assert not pattern("a … (b)").search("a (b)")
+    assert not pattern("a … (b)").search("a 1\n2 (b)")
