@@ -122,7 +122,10 @@ FILES: list[tuple[str, str]] = [
     (rows("nobody/nothing:de"), "nobody/nothing:de is no local path, and the Hugging Face Hub"),
     (rows("goodcsv"), "goodcsv is no local path, and the Hugging Face Hub cannot be reached"),
     (f"{SHAPED} --dev nobody/nothing", "nobody/nothing is no local path"),
-    (f"{SHAPED} --teacher nobody/bert", "nobody/bert "),
+    (
+        f"{SHAPED} --teacher nobody/bert",
+        "there is no directory nobody/bert, and as a model",
+    ),
     # parts and shares
     (f"{SHAPED} --dev good.csv", "dev and train rows are the same file (good.csv): leave --dev"),
     (f"{SHAPED} --test ./good.csv", "test and train rows are the same file"),
@@ -160,7 +163,7 @@ TASKS: list[tuple[str, str]] = [
     (f"{SHAPED} --teacher value", "gives one value and column 'label' was read as 4 classes"),
     (f"{SHAPED} --teacher broken-weights", "broken-weights cannot be loaded as a model"),
     (f"{SHAPED} --teacher no-weights", "no-weights cannot be loaded as a model"),
-    (f"{SHAPED} --teacher broken-config", "is not a valid JSON file"),
+    (f"{SHAPED} --teacher broken-config", "config.json is no JSON"),
     (f"{SHAPED} --teacher {LONG}", "(File name too long)"),
     (f"{SHAPED} --teacher-labels a,b", "names 2 labels, but teacher has 4 outputs (concurrency,"),
     (f"{SHAPED} --teacher-labels a,a,b,c", "--teacher-labels 'a,a,b,c' has a name twice"),

@@ -201,7 +201,7 @@ BAD: list[tuple[str, str]] = [
     ("distill --config list.yaml", "list.yaml"),
     # the demo
     ("demo --output out --seeds 0", "--seeds 0 makes no sense: it has to be 1 or more"),
-    ("demo --output out --scale 0", "--seeds and --scale must be positive"),
+    ("demo --output out --scale 0", "--scale 0.0 makes no sense: it has to be more than 0"),
 ]
 
 

@@ -133,7 +133,7 @@ ERRORS: dict[str, dict[str, str]] = {
         "the teacher has 2 outputs (LABEL_0, LABEL_1) and the data has 4 labels": (
             f"{HUB} --data topics.csv"
         ),
-        "has no tokenizer that can be loaded": (
+        "as a model of the Hugging Face Hub it cannot be loaded": (
             "distill --teacher textattack/bert-base-uncased-SST-3 --output new --data reviews.csv"
         ),
     },

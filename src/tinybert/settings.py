@@ -63,6 +63,7 @@ _LEAST: dict[str, tuple[float, bool]] = {
     "latency_length": (4, False),
     "latency_batch": (1, False),
     "seeds": (1, False),
+    "scale": (0, True),
 }
 _MOST = {"warmup": 1.0, "dropout": 0.99, "dev_share": 0.5}
 
@@ -82,6 +83,8 @@ class Checked:
                 wanted = f"more than {least:g}" if excluded else f"{least:g} or more"
                 if most != float("inf"):
                     wanted = f"between {least:g} and {most:g}"
+                    if excluded:
+                        wanted = f"more than {least:g} and at most {most:g}"
                 flag = f"--{item.name.replace('_', '-')}"
                 raise TinybertError(f"{flag} {value} makes no sense: it has to be {wanted}.")
 
@@ -91,7 +94,11 @@ class RunSettings(Checked):
     """What every run shares."""
 
     output: Path | None = setting(None, "directory to write; appears only when it is whole")
-    overwrite: bool = setting(False, "replace the output directory and any unfinished run", "run")
+    overwrite: bool = setting(
+        False,
+        "replace the output directory (distill: and OUTPUT-teacher) and any unfinished run",
+        "run",
+    )
     resume: bool = setting(False, "go on with the unfinished run of this output directory", "run")
     dry_run: bool = setting(False, "check everything, print the plan, train nothing", "run")
     seed: int = setting(42, "seed of splits, starts, data order and dropout", "run")

@@ -61,6 +61,7 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(path))
     except Exception as error:
+        _refuse_elsewhere(path, error)
         raise TinybertError(
             f"{path} has no tokenizer that can be loaded ({_first_line(error)}): "
             "save it beside the model with tokenizer.save_pretrained()."
@@ -118,6 +119,7 @@ def _loaded(path: str | Path, labels: Sequence[str] | None, regression: bool) ->
             str(path), **options
         )
     except Exception as error:
+        _refuse_elsewhere(path, error)
         raise TinybertError(
             f"{path} cannot be loaded as a model ({_first_line(error)}): give a directory written "
             "by save_pretrained(), or the name of a Hub model that is in the local cache."
@@ -132,8 +134,23 @@ def _check_directory(path: str | Path) -> None:
     if where.is_dir():
         if not (where / "config.json").is_file():
             raise TinybertError(f"{path} is no model directory: it has no config.json.")
+        try:
+            json.loads((where / "config.json").read_text("utf-8"))
+        except ValueError as error:
+            raise TinybertError(
+                f"{path}/config.json is no JSON ({error}): save the model again."
+            ) from error
     elif where.is_absolute() or str(path).startswith(".") or str(path).count("/") > 1:
         raise TinybertError(f"there is no model directory {path}.")
+
+
+def _refuse_elsewhere(path: str | Path, error: Exception) -> None:
+    """A name that is no directory was looked for on the Hub, and that is what went wrong."""
+    if not Path(path).is_dir():
+        raise TinybertError(
+            f"there is no directory {path}, and as a model of the Hugging Face Hub it cannot be "
+            f"loaded ({_first_line(error)}): check the name, or the network."
+        ) from error
 
 
 def _first_line(error: Exception) -> str:
@@ -147,6 +164,7 @@ def has_head(path: str | Path) -> bool:
     try:
         config = AutoConfig.from_pretrained(str(path))
     except Exception as error:
+        _refuse_elsewhere(path, error)
         raise TinybertError(
             f"{path} has no config that can be read ({_first_line(error)})."
         ) from error

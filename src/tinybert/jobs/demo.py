@@ -13,7 +13,6 @@ import torch
 from tinybert.batching import TokenRows
 from tinybert.corpus import token_blocks
 from tinybert.demo_teacher import demo_teacher_path
-from tinybert.errors import TinybertError
 from tinybert.evaluation import predict
 from tinybert.jobs.common import (
     described,
@@ -94,8 +93,6 @@ class Demo:
 def run_demo(settings: DemoSettings, reporter: Reporter) -> dict[str, Any]:
     """Fine-tune the teacher, distil the student, train the controls; returns ``results.json``."""
     begun = time.perf_counter()
-    if settings.seeds < 1 or settings.scale <= 0:
-        raise TinybertError("--seeds and --scale must be positive.")
     check_output(settings.output or Path("tinybert-demo"), settings.overwrite)
     encoder_path = demo_teacher_path()
     plan = Plan().scaled(settings.scale)

@@ -104,6 +104,10 @@ def _read_config(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     file = path / WEIGHTS_FILE
     if not file.is_file():
+        if (path / "model.safetensors").is_file():
+            raise TinybertError(
+                f"{path} holds model.safetensors, Hugging Face's own format: nothing to convert."
+            )
         others = sorted(entry.name for entry in path.glob("*.bin"))
         hint = f"copy one of {', '.join(others)} to that name" if others else "copy it there"
         raise TinybertError(f"{path} has no {WEIGHTS_FILE}: {hint}.")

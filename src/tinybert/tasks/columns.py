@@ -102,7 +102,13 @@ def choose_columns(
     by_name = {name.casefold(): name for name in part.columns if name not in texts}
     guess = next((by_name[name] for name in _LABELS if name in by_name), None)
     if guess is None:
-        notes.append("no label column found: rows without labels (name it with --label)")
+        others = ", ".join(name for name in part.columns if name not in texts) or "none"
+        notes.append(
+            f"no label column found among the other columns ({others}): rows without labels "
+            "(name the column with --label)"
+        )
+        if text is None and any(len(name.split()) > 3 for name in texts):
+            notes.append("a column's name looks like a text: is the header line missing?")
     else:
         notes.append(f"label: column '{guess}'")
     return Columns(texts, guess, text is None, True)

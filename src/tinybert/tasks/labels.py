@@ -246,7 +246,8 @@ def class_numbers(
             shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
             raise TinybertError(
                 f"{where}, {_said(lines[labels.first(code)])}: label '{label}' is none of the "
-                f"task's labels ({shown}): add it to the training rows or remove it here"
+                f"task's labels ({shown}): add it to the training rows (and to --labels where "
+                "that is given), or remove it here"
             )
         found[code] = number
     return found[labels.codes]
@@ -264,8 +265,8 @@ def values_of(labels: Labels, lines: Lines, where: str) -> NDArray[np.float32]:
         if number is None:
             raise TinybertError(
                 f"{where}, {_said(lines[labels.first(code)])}: label '{label}' is no finite "
-                "number, and regression needs numbers: mend it, or say that the task is "
-                "classification"
+                "number, and regression needs numbers: mend it, or take --task classification and "
+                "a metric of classes"
             )
         found[code] = number
     return found[labels.codes]

@@ -147,7 +147,8 @@ class _Reader:
     def _text(self, name: str, value: Any, place: Callable[[int], str], row: int) -> str:
         if isinstance(value, (list, dict)):
             raise TinybertError(
-                f"{self._part.name}, {place(row)}: '{name}' is {type(value).__name__}, not a text"
+                f"{self._part.name}, {place(row)}: '{name}' holds a {type(value).__name__}, not a "
+                "text: write it as one string, or name another column with --text"
             )
         if value is None or value != value:  # NaN is what pandas makes of an empty cell
             return ""

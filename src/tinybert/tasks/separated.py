@@ -95,9 +95,12 @@ def _csv_batches(
                     rows.append(cells)
                     lines.append(line)
                 elif cells:
+                    found = f"{len(cells)} field{'s' if len(cells) > 1 else ''}"
+                    remedy = f"put fields with {_NAMES[separator]} in double quotes"
+                    if len(cells) < width:
+                        remedy = "complete or remove the line"
                     raise TinybertError(
-                        f"{path}, line {line}: {len(cells)} fields where the header has {width}; "
-                        f"put fields with {_NAMES[separator]} in double quotes"
+                        f"{path}, line {line}: {found} where the header has {width}; {remedy}"
                     )
                 line = reader.line_num + 1
                 if len(rows) == at_once:
