@@ -43,7 +43,7 @@ from tinybert.projections import Projections
 from tinybert.students import parse_shape, start_student
 from tinybert.students.pca import principal_axes
 from tinybert.taps import use_attention
-from tinybert.tasks.docstrings import read_docstrings
+from tinybert.tasks.demo.docstrings import read_docstrings
 from tinybert.teachers import Teacher, load_encoder, load_tokenizer
 from tinybert.training import DistillationTrainer, Schedule
 

@@ -26,8 +26,8 @@ from support import howto, tiny
 from tinybert.cli import main
 from tinybert.measure import Latency, flops
 from tinybert.sizing import fit
-from tinybert.tasks import columns
-from tinybert.tasks.glue_tasks import GLUE
+from tinybert.tasks.glue.facts import GLUE
+from tinybert.tasks.reading import columns
 
 ROOT = Path(__file__).resolve().parent.parent / "docs" / "how-to"
 PAGES = sorted(path.stem for path in ROOT.glob("*.md") if path.name != "README.md")

@@ -16,7 +16,7 @@ import tinybert
 from support import tiny
 from tinybert.cli import main
 from tinybert.errors import TinybertError
-from tinybert.tasks.glue_tasks import GLUE
+from tinybert.tasks.glue.facts import GLUE
 
 MNLI = ("contradiction", "entailment", "neutral")
 """Another order than GLUE's."""

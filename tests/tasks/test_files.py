@@ -222,7 +222,7 @@ BAD: list[tuple[str, bytes, dict[str, object], str]] = [
     ("t.csv", b"text,label\nok,x\ncaf\xe9,y\n", {}, r"0xe9 in line 3 \(byte 19.*save it as UTF-8"),
     ("t.csv", "text,label\na,x\n".encode("utf-16"), {}, "UTF-16: save it as UTF-8"),
     ("t.csv", b"text,label\na,x\nb, c,y\n", {}, "line 3: 3 fields where the header has 2"),
-    ("t.csv", b'text,label\n"a\nb",x\nc\n', {}, "line 4: 1 fields"),
+    ("t.csv", b'text,label\n"a\nb",x\nc\n', {}, "line 4: 1 field where"),
     ("t.csv", b'text,label\na,x\n"b,y\nc,x\n', {}, "begins in line 3 has a broken quotation"),
     ("t.csv", b"text,text,label\na,b,x\n", {}, "'text' is there twice"),
     ("t.csv", b"text,label\na,x\nb,\nc,NaN\n", {}, "2 of 3 rows have no label.*line 3"),

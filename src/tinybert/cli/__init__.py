@@ -24,7 +24,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "demo": ("tinybert.cli.demo", "Distil a real teacher end to end, offline, in minutes."),
     "general": ("tinybert.cli.general", "Raw text to a general student."),
     "finetune": ("tinybert.cli.finetune", "A model and a labelled task to a fine-tuned model."),
-    "distill": ("tinybert.cli.distill", "A fine-tuned teacher and its task to a small student."),
+    "distill": (
+        "tinybert.cli.distill",
+        "A teacher, fine-tuned first if need be, and a task to a student.",
+    ),
     "glue": ("tinybert.cli.glue", "GLUE tasks, several seeds, one table."),
     "evaluate": ("tinybert.cli.evaluate", "Score a model on a task; its size."),
     "predict": ("tinybert.cli.predict", "A model's answers to rows, or to GLUE's test sets."),

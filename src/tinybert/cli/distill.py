@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tinybert.progress import Reporter
 
 EXAMPLES = """\
+  tinybert distill --teacher bert-base-uncased --data reviews.csv --output student
   tinybert distill --teacher teacher --student 4x312 --data train.csv --output student
   tinybert distill --teacher teacher --student general --data train.csv --output student
   tinybert distill --config distill.yaml --resume
@@ -26,8 +27,8 @@ def _run(settings: DistillSettings, reporter: Reporter) -> object:
 VERB = Verb(
     name="distill",
     summary=(
-        "Distil a fine-tuned teacher into a small student on its task, from states and "
-        "then from logits."
+        "Distil a teacher (fine-tuned first where it is a plain encoder) into a small student on "
+        "a task, from states and then from logits."
     ),
     settings=DistillSettings,
     run=_run,

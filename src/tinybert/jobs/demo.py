@@ -34,7 +34,7 @@ from tinybert.progress import Reporter
 from tinybert.settings import DemoSettings, DistillSettings, GeneralSettings
 from tinybert.stages import Run, StageResult, save_student
 from tinybert.tasks.bag_of_words import bag_of_words_score
-from tinybert.tasks.demo import demo_task, general_text
+from tinybert.tasks.demo.task import demo_task, general_text
 from tinybert.tasks.metrics import compute
 from tinybert.teachers import Teacher, load_encoder, load_tokenizer
 from tinybert.training import Schedule

@@ -15,7 +15,7 @@ from tinybert.outputs import write_json_whole
 from tinybert.progress import Reporter
 from tinybert.settings import EvaluateSettings
 from tinybert.tasks.files import read_scored
-from tinybert.tasks.glue import HUB_NAME, read_glue
+from tinybert.tasks.glue.reader import HUB_NAME, read_glue
 from tinybert.tasks.metrics import agreement, compute
 from tinybert.tasks.task import Kind, Rows, Task
 from tinybert.teachers import Teacher, aligned_labels, cached_logits

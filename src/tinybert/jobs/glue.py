@@ -20,8 +20,8 @@ from tinybert.jobs.distill import run_distill
 from tinybert.outputs import whole_file, write_json_whole
 from tinybert.progress import Reporter
 from tinybert.settings import DistillSettings, GlueSettings
-from tinybert.tasks.glue_sources import HUB_NAME, open_source
-from tinybert.tasks.glue_tasks import GLUE, find_glue_task
+from tinybert.tasks.glue.facts import GLUE, find_glue_task
+from tinybert.tasks.glue.sources import HUB_NAME, open_source
 
 __all__ = ["run_glue"]
 
@@ -44,7 +44,8 @@ def run_glue(settings: GlueSettings, reporter: Reporter) -> dict[str, Any]:
     cells = [
         (task, settings.seed + i) for i in range(settings.seeds) for task in tasks
     ]  # whole comparisons first: all tasks with one seed, then with the next
-    reporter.say(f"{len(cells)} runs: {', '.join(tasks)}, {settings.seeds} seeds each")
+    seeds = f"{settings.seeds} seed{'s' if settings.seeds > 1 else ''}"
+    reporter.say(f"{len(cells)} runs: {', '.join(tasks)}, {seeds} each")
     done: dict[str, list[dict[str, Any]]] = {task: [] for task in tasks}
     for number, (task, seed) in enumerate(cells, 1):
         reporter.heading(f"{find_glue_task(task).title}, seed {seed} ({number} of {len(cells)})")

@@ -26,14 +26,14 @@ from tinybert.measure.latency import check_length
 from tinybert.outputs import whole_file
 from tinybert.progress import Reporter
 from tinybert.settings import PredictSettings
-from tinybert.tasks.columns import choose_columns
 from tinybert.tasks.files import read_scored
-from tinybert.tasks.glue import HUB_NAME, read_glue_test
-from tinybert.tasks.glue_tasks import GlueTask, find_glue_task
-from tinybert.tasks.leaderboard import check_leaderboard, submission_files, write_leaderboard
+from tinybert.tasks.glue.facts import GlueTask, find_glue_task
+from tinybert.tasks.glue.leaderboard import check_leaderboard, submission_files, write_leaderboard
+from tinybert.tasks.glue.reader import HUB_NAME, read_glue_test
 from tinybert.tasks.metrics import compute
-from tinybert.tasks.reading import read_part
-from tinybert.tasks.sources import PartName, open_source
+from tinybert.tasks.reading.columns import choose_columns
+from tinybert.tasks.reading.rows import read_part
+from tinybert.tasks.reading.sources import PartName, open_source
 from tinybert.tasks.task import Kind, Rows
 from tinybert.teachers import aligned_labels, has_head, head_labels, load_encoder, load_tokenizer
 

@@ -16,8 +16,8 @@ from tinybert.jobs.common import required
 from tinybert.progress import Reporter
 from tinybert.settings import DistillSettings, FinetuneSettings
 from tinybert.tasks.files import read_task
-from tinybert.tasks.glue import HUB_NAME, read_glue
-from tinybert.tasks.glue_tasks import find_glue_task
+from tinybert.tasks.glue.facts import find_glue_task
+from tinybert.tasks.glue.reader import HUB_NAME, read_glue
 from tinybert.tasks.metrics import metric_kind
 from tinybert.tasks.task import Kind, Rows, Task, TaskData
 
@@ -54,7 +54,8 @@ def halves(rows: Rows, seed: int) -> tuple[Rows, Rows]:
     """Two seeded halves: the model is chosen on one and reported on the other."""
     if len(rows) < 2:
         raise TinybertError(
-            "only one row is left to choose and to report on: give more rows, or a larger --dev."
+            "only one row is left to choose and to report on: give more rows, or a larger "
+            "--dev-share."
         )
     order = np.random.default_rng(seed).permutation(len(rows))
     middle = len(rows) // 2

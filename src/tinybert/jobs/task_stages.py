@@ -19,22 +19,22 @@ from tinybert.projections import Projections
 from tinybert.settings import DistillSettings
 from tinybert.stages import Run, Stage
 from tinybert.students import fit_heads
+from tinybert.tasks.glue.facts import GLUE, find_glue_task
 from tinybert.teachers import Teacher, cached_logits
 from tinybert.training import Schedule
 
 __all__ = ["control_stages", "distillation_stages", "epochs_of", "with_targets"]
 
 MANY_ROWS = 50_000
-_PAPER_EPOCHS = {"cola": 50, "mnli": 10, "qqp": 10, "qnli": 10}  # others 20 (section 4.2)
+_PAPER_EPOCHS = dict.fromkeys(GLUE, 20) | {"cola": 50, "mnli": 10, "qqp": 10, "qnli": 10}
 
 
 def epochs_of(settings: DistillSettings, rows: int) -> tuple[float, str]:
-    """Epochs of the intermediate stage, and why."""
+    """Epochs of the intermediate stage, and why (TinyBERT, section 4.2)."""
     if settings.intermediate_epochs is not None:
         return settings.intermediate_epochs, "as asked"
-    task = settings.task.strip().casefold()
-    if task in _PAPER_EPOCHS:
-        return float(_PAPER_EPOCHS[task]), "the paper's for this task"
+    if settings.task not in ("auto", "classification", "regression"):
+        return float(_PAPER_EPOCHS[find_glue_task(settings.task).name]), "the paper's for this task"
     if rows <= MANY_ROWS:
         return 20.0, "the paper's"
     epochs = max(1.0, round(20 * MANY_ROWS / rows, 1))

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from tinybert.errors import TinybertError
 from tinybert.progress import Reporter
-from tinybert.tasks.columns import Columns, choose_columns, is_label_name
 from tinybert.tasks.labels import (
     Labels,
     check_missing,
@@ -21,8 +20,9 @@ from tinybert.tasks.labels import (
     values_of,
 )
 from tinybert.tasks.metrics import default_metric, metric_kind
-from tinybert.tasks.reading import Table, read_part
-from tinybert.tasks.sources import Part, PartName, Source, open_source
+from tinybert.tasks.reading.columns import Columns, choose_columns, is_label_name
+from tinybert.tasks.reading.rows import Table, read_part
+from tinybert.tasks.reading.sources import Part, PartName, Source, open_source
 from tinybert.tasks.splits import hold_out, text_hashes
 from tinybert.tasks.task import Kind, Rows, Task, TaskData
 

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinybert.errors import TinybertError
-from tinybert.tasks.glue_tasks import DIAGNOSTIC, GLUE, GlueTask, Part, plain_name
+from tinybert.tasks.glue.facts import DIAGNOSTIC, GLUE, GlueTask, Part, plain_name
 from tinybert.tasks.labels import class_numbers, spelled, values_of
-from tinybert.tasks.streams import open_text
+from tinybert.tasks.reading.streams import open_text
 from tinybert.tasks.task import Rows
 
 __all__ = ["HUB_NAME", "IndexedRows", "Source", "open_source"]

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tinybert.errors import TinybertError
-from tinybert.tasks.shards import (
+from tinybert.tasks.reading.shards import (
     AT_ONCE,
     SAMPLE,
     Batch,
@@ -23,7 +23,7 @@ from tinybert.tasks.shards import (
     unheard,
     wordy,
 )
-from tinybert.tasks.streams import PACKED, Advance
+from tinybert.tasks.reading.streams import PACKED, Advance
 
 __all__ = ["open_parquet"]
 

@@ -21,8 +21,8 @@ import pytest
 from tinybert.errors import TinybertError
 from tinybert.progress import Reporter
 from tinybert.tasks.files import read_task
-from tinybert.tasks.sources import open_source
-from tinybert.tasks.tables import READERS
+from tinybert.tasks.reading.formats import READERS
+from tinybert.tasks.reading.sources import open_source
 
 Row = dict[str, Any]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tinybert.tasks.docstrings import is_prose, paragraphs, read_docstrings, sentences
+from tinybert.tasks.demo.docstrings import is_prose, paragraphs, read_docstrings, sentences
 
 
 def test_code_tables_and_literal_blocks_are_left_out() -> None:

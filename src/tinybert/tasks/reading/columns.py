@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tinybert.errors import TinybertError
-from tinybert.tasks.sources import Part
+from tinybert.tasks.reading.sources import Part
 
 __all__ = ["Columns", "check_column", "choose_columns", "is_label_name"]
 

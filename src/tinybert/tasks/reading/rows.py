@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from tinybert.errors import TinybertError
 from tinybert.progress import Reporter
-from tinybert.tasks.columns import Columns, check_column
 from tinybert.tasks.labels import LabelReader, Labels
-from tinybert.tasks.shards import Batch, Shard, unheard
-from tinybert.tasks.sources import Part
-from tinybert.tasks.streams import Advance
+from tinybert.tasks.reading.columns import Columns, check_column
+from tinybert.tasks.reading.shards import Batch, Shard, unheard
+from tinybert.tasks.reading.sources import Part
+from tinybert.tasks.reading.streams import Advance
 from tinybert.tasks.texts import Texts, TextWriter
 
 __all__ = ["Places", "Table", "read_part"]

@@ -12,8 +12,8 @@ import numpy as np
 
 from tinybert.errors import TinybertError
 from tinybert.progress import Reporter
-from tinybert.tasks.glue_sources import HUB_NAME, IndexedRows, Source, open_source
-from tinybert.tasks.glue_tasks import DIAGNOSTIC, GlueTask, Part, find_glue_task
+from tinybert.tasks.glue.facts import DIAGNOSTIC, GlueTask, Part, find_glue_task
+from tinybert.tasks.glue.sources import HUB_NAME, IndexedRows, Source, open_source
 from tinybert.tasks.splits import hold_out
 from tinybert.tasks.task import Rows, TaskData
 

@@ -9,8 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from tinybert.errors import TinybertError
-from tinybert.tasks.shards import AT_ONCE, SAMPLE, Batch, Shard, check_columns, unheard, wordy
-from tinybert.tasks.streams import Advance, open_text
+from tinybert.tasks.reading.shards import (
+    AT_ONCE,
+    SAMPLE,
+    Batch,
+    Shard,
+    check_columns,
+    unheard,
+    wordy,
+)
+from tinybert.tasks.reading.streams import Advance, open_text
 
 __all__ = ["open_json"]
 

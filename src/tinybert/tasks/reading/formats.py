@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tinybert.errors import TinybertError
-from tinybert.tasks.json_rows import open_json
-from tinybert.tasks.parquet_rows import open_parquet
-from tinybert.tasks.separated import open_csv, open_tsv
-from tinybert.tasks.shards import Shard
-from tinybert.tasks.streams import PACKED
+from tinybert.tasks.reading.json_rows import open_json
+from tinybert.tasks.reading.parquet_rows import open_parquet
+from tinybert.tasks.reading.separated import open_csv, open_tsv
+from tinybert.tasks.reading.shards import Shard
+from tinybert.tasks.reading.streams import PACKED
 
 __all__ = ["READERS", "ending_of", "open_shard"]
 

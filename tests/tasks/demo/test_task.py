@@ -12,8 +12,8 @@ import pytest
 
 from tinybert.errors import TinybertError
 from tinybert.tasks.bag_of_words import bag_of_words_score
-from tinybert.tasks.demo import TOPICS, demo_task, general_text
-from tinybert.tasks.near_duplicates import NEAR, bigrams, normalised
+from tinybert.tasks.demo.near_duplicates import NEAR, bigrams, normalised
+from tinybert.tasks.demo.task import TOPICS, demo_task, general_text
 from tinybert.tasks.task import Rows, TaskData
 
 
@@ -80,7 +80,7 @@ def test_the_sentences_read_as_sentences(data: TaskData) -> None:
 def test_the_same_from_run_to_run(data: TaskData) -> None:
     """Another process, another hash seed."""
     program = (
-        "import hashlib; from tinybert.tasks.demo import demo_task; d = demo_task();"
+        "import hashlib; from tinybert.tasks.demo.task import demo_task; d = demo_task();"
         "print(hashlib.sha256(repr((d.train.texts, d.dev.texts, d.test.labels.tolist()))"
         ".encode()).hexdigest())"
     )

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinybert.errors import TinybertError
-from tinybert.tasks.glue import HUB_NAME, MOST_DEV_ROWS, read_glue, read_glue_test
-from tinybert.tasks.glue_tasks import GLUE, find_glue_task
+from tinybert.tasks.glue.facts import GLUE, find_glue_task
+from tinybert.tasks.glue.reader import HUB_NAME, MOST_DEV_ROWS, read_glue, read_glue_test
 from tinybert.tasks.task import Rows, TaskData
 
 QUOTED = '" Go , " he said , " and don\'t come back'

@@ -4,9 +4,9 @@ A row is one sentence of the installed standard library's docstrings; its label 
 library that it comes from. Nothing is downloaded and nothing is imported: the sources are parsed.
 
 Three parts: ``train``, ``dev`` (to choose a model by) and ``test`` (to report). Sentences go to a
-part by whole groups of near-duplicates (:mod:`tinybert.tasks.near_duplicates`), so none has its
-like in another part. A *module* may have sentences in every part: the question is where in a known
-library a new sentence belongs, and a part of the library never read could only be guessed.
+part by whole groups of near-duplicates (:mod:`tinybert.tasks.demo.near_duplicates`), so none has
+its like in another part. A *module* may have sentences in every part: the question is where in a
+known library a new sentence belongs, and a part of the library never read could only be guessed.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinybert.errors import TinybertError
-from tinybert.tasks.docstrings import (
+from tinybert.tasks.demo.docstrings import (
     paragraphs,
     read_docstrings,
     sentences,
     split_sentences,
     standard_library,
 )
-from tinybert.tasks.near_duplicates import groups, normalised
+from tinybert.tasks.demo.near_duplicates import groups, normalised
 from tinybert.tasks.task import Rows, Task, TaskData
 
 __all__ = ["TOPICS", "demo_task", "general_text"]

@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from tinybert.errors import TinybertError
 from tinybert.progress import Reporter
-from tinybert.tasks.shards import (
+from tinybert.tasks.reading.formats import READERS, ending_of, open_shard
+from tinybert.tasks.reading.shards import (
     AT_ONCE,
     SAMPLE,
     Batch,
@@ -24,8 +25,7 @@ from tinybert.tasks.shards import (
     is_flat,
     wordy,
 )
-from tinybert.tasks.streams import PACKED, Advance
-from tinybert.tasks.tables import READERS, ending_of, open_shard
+from tinybert.tasks.reading.streams import PACKED, Advance
 
 __all__ = ["Part", "PartName", "Source", "open_source"]
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinybert.errors import TinybertError
-from tinybert.tasks.glue_tasks import GLUE
-from tinybert.tasks.leaderboard import check_leaderboard, submission_files, write_leaderboard
+from tinybert.tasks.glue.facts import GLUE
+from tinybert.tasks.glue.leaderboard import check_leaderboard, submission_files, write_leaderboard
 
 TWO_CLASSES = {"cola": "CoLA", "sst-2": "SST-2", "mrpc": "MRPC", "qqp": "QQP", "wnli": "WNLI"}
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from tinybert.errors import TinybertError
-from tinybert.tasks.streams import Advance
+from tinybert.tasks.reading.streams import Advance
 
 __all__ = [
     "AT_ONCE",

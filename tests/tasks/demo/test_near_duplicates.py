@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinybert.tasks.near_duplicates import NEAR, bigrams, groups, normalised
+from tinybert.tasks.demo.near_duplicates import NEAR, bigrams, groups, normalised
 
 texts = st.lists(
     st.lists(st.sampled_from(("ab", "cd", "ef", "12", "345", "X")), max_size=8).map(" ".join),

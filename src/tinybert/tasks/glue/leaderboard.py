@@ -1,6 +1,6 @@
 """Predictions in the format of GLUE's leaderboard: one file a test set, ``index`` and answer.
 
-A submission is a zip of all of them; :data:`tinybert.tasks.glue_tasks.GLUE` knows their names.
+A submission is a zip of all of them; :data:`tinybert.tasks.glue.facts.GLUE` knows their names.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinybert.errors import TinybertError
 from tinybert.outputs import check_output, whole_directory, whole_file
-from tinybert.tasks.glue_tasks import DIAGNOSTIC, GlueTask, find_glue_task
+from tinybert.tasks.glue.facts import DIAGNOSTIC, GlueTask, find_glue_task
 
 __all__ = ["check_leaderboard", "submission_files", "write_leaderboard"]
 

@@ -1,0 +1,1 @@
+"""GLUE: the facts of its nine tasks, their rows, and the files of its leaderboard."""
