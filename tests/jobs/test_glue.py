@@ -13,16 +13,7 @@ from support import tiny
 from tinybert.errors import TinybertError
 from tinybert.jobs import glue
 
-QUICK = {
-    "teacher_epochs": 1.0,
-    "intermediate_epochs": 1.0,
-    "prediction_epochs": 1.0,
-    "student": "2x16",
-    "max_length": 24,
-    "precision": "float32",
-    "attention": "direct",
-    "quiet": True,
-}
+QUICK = tiny.QUICK | {"student": "2x16"}
 
 
 @pytest.fixture

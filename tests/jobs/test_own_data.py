@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from transformers import AutoModelForSequenceClassification, pipeline
@@ -13,16 +12,7 @@ import tinybert
 from support import tiny
 from tinybert.errors import TinybertError
 
-QUICK: dict[str, Any] = {
-    "teacher_epochs": 1.0,
-    "intermediate_epochs": 1.0,
-    "prediction_epochs": 1.0,
-    "student": "2x16",
-    "max_length": 24,
-    "precision": "float32",
-    "attention": "direct",
-    "quiet": True,
-}
+QUICK = tiny.QUICK | {"student": "2x16"}
 
 
 @pytest.fixture

@@ -13,15 +13,7 @@ from support import tiny
 from tinybert.errors import TinybertError
 from tinybert.jobs import sizes
 
-QUICK: dict[str, Any] = {
-    "intermediate_epochs": 1.0,
-    "prediction_epochs": 1.0,
-    "max_length": 24,
-    "latency_length": 16,
-    "precision": "float32",
-    "attention": "direct",
-    "quiet": True,
-}
+QUICK = tiny.QUICK | {"latency_length": 16}
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +27,18 @@ WORDS = [
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 VOCABULARY = len(WORDS) + len(SPECIALS)
 LABELS = ("concurrency", "network", "files", "text")
+
+
+QUICK: dict[str, Any] = {
+    "teacher_epochs": 1.0,
+    "intermediate_epochs": 1.0,
+    "prediction_epochs": 1.0,
+    "max_length": 24,
+    "precision": "float32",
+    "attention": "direct",
+    "quiet": True,
+}
+"""Settings of a distillation that takes a second and does not measure the machine."""
 
 
 def config(layers: int = 2, width: int = 16, heads: int = 4, **more: object) -> BertConfig:

@@ -73,7 +73,7 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
     shape = check_student(settings, teacher, tokenizer)
     epochs, why = epochs_of(settings, len(rows.train))
     if epochs:
-        reporter.say(f"intermediate stage of {epochs:g} epochs: {why}")
+        reporter.say(f"intermediate stage of {epochs:g} epoch{'s' * (epochs != 1)}: {why}")
     if settings.dry_run:
         return _dry_run(settings, rows, reporter, shape)
     tuned_here = not has_head(path)
