@@ -106,3 +106,40 @@ def test_names_that_differ_in_case_only() -> None:
 def test_says_nothing() -> None:
     assert says_nothing(["LABEL_0", "label 1", "2", "class-3"])
     assert not says_nothing(["LABEL_0", "sport"])
+
+
+@pytest.mark.parametrize("classes", [2, 40, 150])
+def test_a_good_teacher_of_many_classes_is_matched(classes: int) -> None:
+    truth = np.repeat(np.arange(classes), 12)
+    order = np.random.default_rng(1).permutation(classes).tolist()
+    labels = [f"name {n}" for n in range(classes)]
+    own = [f"LABEL_{n}" for n in range(classes)]
+    found = match_labels(own, labels, answers(order, truth, 1.0), truth)
+    assert found.names == tuple(labels[place] for place in order)
+
+
+@pytest.mark.parametrize(("classes", "right"), [(77, 0.4), (150, 0.5), (300, 0.8)])
+def test_right_names_of_a_weak_teacher_are_believed(classes: int, right: float) -> None:
+    """It confuses whole classes with others; some order is then better on any rows by chance."""
+    rng = np.random.default_rng(2)
+    truth = np.repeat(np.arange(classes), 12)
+    taken_for = rng.permutation(classes)
+    logits = answers(list(range(classes)), truth, 1.0)
+    wrong = rng.random(len(truth)) > right
+    logits[wrong] = 0
+    logits[wrong, taken_for[truth[wrong]]] = 10
+    labels = [f"name {n}" for n in range(classes)]
+    if right >= 0.5:
+        assert match_labels(labels, labels, logits, truth).names == tuple(labels)
+    else:  # then the confusions outnumber the answers that are right: doubt is in place
+        with pytest.raises(TinybertError, match="suspicious"):
+            match_labels(labels, labels, logits, truth)
+        assert "; but" in match_labels(labels, labels, logits, truth, said=True).note
+
+
+def test_what_the_user_says_is_told_and_taken() -> None:
+    truth = some_truth()
+    logits = answers([2, 0, 1], truth, 0.9)
+    found = match_labels(NLI, NLI, logits, truth, said=True)
+    assert found.names == NLI
+    assert "; but as named the teacher is right on" in found.note

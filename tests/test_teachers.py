@@ -22,6 +22,7 @@ from tinybert.teachers import (
     aligned_labels,
     cached_logits,
     check_fits,
+    fingerprint,
     has_head,
     load_encoder,
     load_tokenizer,
@@ -57,6 +58,9 @@ def test_labels_are_matched_by_name() -> None:
 
 def test_labels_that_are_not_the_datas() -> None:
     assert aligned_labels(["b", "a"], ["A", "B"]) == [1, 0]
+    assert aligned_labels(["US", "us"], ["us", "US"]) == [1, 0]
+    with pytest.raises(TinybertError, match="are not the data's"):
+        aligned_labels(["US", "us"], ["us", "uS"])
     teacher = Teacher(tiny.classifier(1))
     with pytest.raises(TinybertError, match=r"\(x, y\): fine-tune the teacher"):
         teacher.speak_labels(["x", "y"])
@@ -245,3 +249,12 @@ def test_code_of_the_repository_is_not_run(tmp_path: Path) -> None:
     with pytest.raises(TinybertError, match="cannot be loaded as a model"):
         load_encoder(directory)
     assert not (tmp_path / "executed").exists()
+
+
+def test_a_fingerprint_knows_the_model_not_its_place(tmp_path: Path) -> None:
+    one = load_encoder(tiny.saved_encoder(tmp_path / "one"))
+    other = load_encoder(tiny.saved_encoder(tmp_path / "other"))
+    assert fingerprint(one) == fingerprint(other)
+    assert fingerprint(load_encoder(tiny.saved_encoder(tmp_path / "x", seed=1))) != fingerprint(one)
+    other.config.hidden_dropout_prob = 0.25
+    assert fingerprint(one) != fingerprint(other)

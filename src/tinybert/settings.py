@@ -270,7 +270,8 @@ class DistillSettings(SizeSettings, LossSettings, StudentSettings, DataSettings,
     teacher_learning_rate: float = setting(3e-5, "to fine-tune a plain encoder", "training")
     controls: bool = setting(
         False,
-        "also train the same start on labels alone and on logits alone, for as many steps",
+        "also train the same start on labels alone and on logits alone, for as many steps at the "
+        "prediction stage's learning rate",
         "training",
     )
     intermediate_epochs: float | None = setting(
@@ -310,7 +311,8 @@ class GlueSettings(DistillSettings):
     seeds: int = setting(3, "runs a task, seeded from --seed on", "run")
     controls: bool = setting(
         True,
-        "also train the same start on labels alone and on logits alone, for as many steps",
+        "also train the same start on labels alone and on logits alone, for as many steps at the "
+        "prediction stage's learning rate",
         "training",
     )
 
@@ -360,8 +362,8 @@ class ConvertSettings(Checked):
     output: Path | None = setting(None, "directory to write; appears only when it is whole")
     labels: str | None = setting(
         None,
-        "names of the classifier's outputs, in their order: negative,positive; default: LABEL_0, "
-        "LABEL_1, …",
+        "names of the classifier's outputs, in their order: negative,positive; default: the "
+        "configuration's own, else LABEL_0, LABEL_1, …",
     )
     head: Literal["auto", "relu", "tanh"] = setting(
         "auto",

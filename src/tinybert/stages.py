@@ -96,6 +96,20 @@ def save_student(
         write_json_whole(directory / STAGE_FILE, dict(record))
 
 
+def work_directory(output: str | Path) -> Path:
+    """Where a run keeps what is unfinished."""
+    return Path(output).with_name(Path(output).name + ".run")
+
+
+def check_unfinished(output: str | Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuse to begin beside an unfinished run that is neither gone on with nor replaced."""
+    work = work_directory(output)
+    if work.is_dir() and any(work.iterdir()) and not (resume or overwrite):
+        raise TinybertError(
+            f"an unfinished run is in {work}: go on with --resume, or start again with --overwrite."
+        )
+
+
 class Run:
     """One output directory in the making: its work directory, choices and finished stages.
 
@@ -129,7 +143,7 @@ class Run:
         self.state = PartialState(cpu=not torch.cuda.is_available())
         self.output = check_output(output, overwrite)
         self.reporter, self.seed = reporter, seed
-        self.work = self.output.with_name(self.output.name + ".run")
+        self.work = work_directory(self.output)
         self.overwrite, self.tensorboard = overwrite, tensorboard
         self.wanted = (precision, teacher_precision, attention)
         self.callbacks = list(callbacks)
@@ -149,12 +163,8 @@ class Run:
                     f"{self.work} is in the way and was not made by tinybert: move it elsewhere."
                 )
             shutil.rmtree(self.work)
+        check_unfinished(self.output, resume=resume, overwrite=self.overwrite)
         if self.work.exists() and any(self.work.iterdir()):
-            if not resume:
-                raise TinybertError(
-                    f"an unfinished run is in {self.work}: go on with --resume, or start again "
-                    "with --overwrite."
-                )
             begun = json.loads(file.read_text()) if file.is_file() else settings
             names = begun.keys() | settings.keys()
             changed = sorted(n for n in names if begun.get(n) != settings.get(n))
@@ -305,6 +315,7 @@ class Run:
 
         Text is written as it is, anything else as JSON.
         """
+        self.state.wait_for_everyone()  # the others may still read what is about to go
         if self.is_main:
             with whole_directory(self.output, overwrite=self.overwrite) as temporary:
                 shutil.copytree(result.directory, temporary, dirs_exist_ok=True)

@@ -260,8 +260,11 @@ class Teacher:
 
 
 def fingerprint(model: PreTrainedModel) -> str:
-    """A hash of a model's config and weights."""
-    digest = hashlib.sha256(model.config.to_json_string(use_diff=False).encode())
+    """A hash of a model's config and weights, wherever they lie."""
+    config = model.config.to_dict()
+    for name in ("_name_or_path", "transformers_version"):
+        config.pop(name, None)
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
         raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
@@ -315,10 +318,12 @@ def aligned_labels(own_names: Sequence[str], names: Sequence[str]) -> list[int]:
     Raises:
         TinybertError: the teacher's labels are not the data's.
     """
-    own = {label.casefold(): i for i, label in enumerate(own_names)}
-    wanted = [name.casefold() for name in names]
-    if set(own) == set(wanted):
-        return [own[name] for name in wanted]
+    for spelled in (str, str.casefold):  # as written first: "us" and "US" may be two labels
+        own = {spelled(label): i for i, label in enumerate(own_names)}
+        wanted = [spelled(name) for name in names]
+        distinct = len(own) == len(own_names) == len(set(wanted)) == len(wanted)
+        if distinct and set(own) == set(wanted):
+            return [own[name] for name in wanted]
     raise TinybertError(
         f"the teacher's labels ({', '.join(own_names)}) are not the data's "
         f"({', '.join(names)}): fine-tune the teacher on this data with `tinybert finetune`, or "

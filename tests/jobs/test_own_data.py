@@ -158,3 +158,53 @@ def test_the_default_student_is_told(
         **{**QUICK, "student": "auto", "quiet": False},
     )
     assert "of the teacher's 6 layers" in capsys.readouterr().err
+
+
+def test_a_given_student_keeps_what_its_head_means(tmp_path: Path) -> None:
+    """Its outputs may stand in another order than the data's labels."""
+    data = tiny.task_file(tmp_path / "train.csv", 600)
+    teacher = taught(tmp_path, data)
+    names = list(AutoModelForSequenceClassification.from_pretrained(teacher).config.label2id)
+    student = tiny.saved_classifier(
+        tmp_path / "given", labels=tuple(reversed(names)), layers=2, width=16, seed=3
+    )
+    weights = AutoModelForSequenceClassification.from_pretrained(student).classifier.weight
+    stopped = tinybert.distill(
+        teacher=teacher,
+        data=data,
+        output=tmp_path / "student",
+        **(QUICK | {"student": str(student), "prediction_learning_rate": 1e-12}),
+        intermediate_learning_rate=1e-12,
+    )
+    assert stopped["student"]["layers"] == 2
+    after = AutoModelForSequenceClassification.from_pretrained(tmp_path / "student")
+    for number, name in after.config.id2label.items():
+        row = list(reversed(names)).index(name)
+        assert (after.classifier.weight[number] - weights[row]).abs().max() < 1e-6
+    other = tiny.saved_classifier(tmp_path / "other", labels=("a", "b"), layers=2, width=16)
+    tinybert.distill(
+        teacher=teacher,
+        data=data,
+        output=tmp_path / "anew",
+        **(QUICK | {"student": str(other)}),
+    )
+    anew = AutoModelForSequenceClassification.from_pretrained(tmp_path / "anew")
+    assert set(anew.config.label2id) == set(names)
+
+
+def test_an_unfinished_run_is_seen_before_a_teacher_is_made(data: Path, tmp_path: Path) -> None:
+    encoder = tiny.saved_encoder(tmp_path / "encoder", layers=4, width=32)
+    (tmp_path / "student.run").mkdir()
+    (tmp_path / "student.run" / "settings.json").write_text("{}")
+    with pytest.raises(TinybertError, match="unfinished run"):
+        tinybert.distill(teacher=encoder, data=data, output=tmp_path / "student", **QUICK)
+    assert not (tmp_path / "student-teacher").exists()
+
+
+def test_several_labels_a_row_are_refused(data: Path, tmp_path: Path) -> None:
+    teacher = tiny.saved_classifier(tmp_path / "teacher", layers=4, width=32)
+    file = teacher / "config.json"
+    config = json.loads(file.read_text()) | {"problem_type": "multi_label_classification"}
+    file.write_text(json.dumps(config))
+    with pytest.raises(TinybertError, match="several labels to a row"):
+        tinybert.distill(teacher=teacher, data=data, output=tmp_path / "student", **QUICK)

@@ -315,3 +315,31 @@ def test_what_contradicts_itself_is_refused(
         convert(tmp_path / "a", config, state, **options)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "given", "kept"),
+    [
+        ({"1": "good", "0": "bad", "2": "so-so"}, None, ("bad", "good", "so-so")),
+        ({"1": "good", "0": "bad", "2": "so-so"}, ["a", "b", "c"], ("a", "b", "c")),
+        ({"0": "bad", "1": "good"}, None, None),  # of another number of outputs
+        ({"0": "LABEL_2", "1": "LABEL_1", "2": "LABEL_0"}, None, None),
+        ({"0": "bad", "1": "bad", "2": "good"}, None, None),
+        ({"0": "bad", "1": 7, "2": "good"}, None, None),
+        ({"0": "bad", "1": "good", "3": "so-so"}, None, None),
+        (["bad", "good", "so-so"], None, None),
+    ],
+)
+def test_names_of_outputs_in_the_configuration(
+    tmp_path: Path, written: Any, given: list[str] | None, kept: tuple[str, ...] | None
+) -> None:
+    config = authors.sizes(id2label=written)
+    state = authors.weights(authors.sizes(), labels=3)
+    converted = convert(tmp_path / "a", config, state, labels=given)
+    names = kept or ("LABEL_0", "LABEL_1", "LABEL_2")
+    assert converted.labels == names
+    assert converted.model.config.id2label == dict(enumerate(names))
+    told = "name them with --labels" if kept is None else "as its configuration names them"
+    if given is not None:
+        told = "their order is taken on trust"
+    assert any(note.startswith("3 outputs") and told in note for note in converted.notes)

@@ -250,7 +250,7 @@ BAD: list[tuple[str, bytes, dict[str, object], str]] = [
     ("t.csv", b",text,label\n0,a,x\n1,b,y\n", {}, "column 1 has no name.*index=False"),
     ("t.csv", b"text;label\na;x\nb;y\n", {}, "separate columns with commas, not with ';'"),
     ("t.tsv", b"text,label\na,x\nb,y\n", {}, "separate columns with tabs, not with ','"),
-    ("t.tsv", b"text\tlabel\na\tx\nb\n", {}, "line 3: 1 fields where the header has 2"),
+    ("t.tsv", b"text\tlabel\na\tx\nb\n", {}, "line 3: 1 field where the header has 2"),
     ("t.csv", b"text,label\na,x\nb\0,y\n", {}, "line 3: a NUL byte"),
     ("t.csv", "text,label\na,x\n".encode("utf-16-le"), {}, "line 1: a NUL byte.*UTF-16"),
     (
@@ -455,6 +455,98 @@ def test_of_a_directory_the_labelled_test_rows_are_scored(tmp_path: Path) -> Non
     write_csv(tmp_path / "test.csv", [["text", "label"], ["three", "a"]])
     _, rows, _ = read_scored(tmp_path, kind="classification", label_names=["a", "b"])
     assert rows.texts == [("three",)]
+
+
+def test_codes_that_are_no_integers_keep_their_spelling(tmp_path: Path) -> None:
+    codes = ["0010", "10", "1E2"]
+    rows: list[list[object]] = [[f"text {n}", codes[n % 3]] for n in range(12)]
+    path = write_csv(tmp_path / "t.csv", [["text", "label"], *rows])
+    data = read_task(*twice(path))
+    assert data.task.label_names == ("0010", "10", "1E2")
+    assert data.train.labels is not None
+    assert data.train.labels.tolist() == [0, 1, 2] * 4
+
+
+def test_the_training_rows_say_what_numbers_stand_for(tmp_path: Path) -> None:
+    rows: list[list[object]] = [[f"text {n}", 1 + n % 2] for n in range(8)]
+    train = write_csv(tmp_path / "t.csv", [["text", "label"], *rows])
+    dev = write_csv(tmp_path / "d.csv", [["text", "label"], ["one", 1], ["two", 1]])
+    test = write_csv(tmp_path / "e.csv", [["text", "label"], ["three", 2]])
+    data = read_task(train, dev, test, label_names=["bad", "good"])
+    assert data.test is not None
+    parts = (data.train, data.dev, data.test)
+    found = [part.labels.tolist() for part in parts if part.labels is not None]
+    assert found == [[0, 1] * 4, [0, 0], [1]]
+
+
+def test_numbers_counted_from_1_are_scored_as_such_or_refused(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "t.csv", [["text", "label"], ["a b", 1], ["c d", 2], ["e f", 1]])
+    _, rows, _ = read_scored(path, kind="classification", label_names=["bad", "good"])
+    assert rows.labels is not None
+    assert rows.labels.tolist() == [0, 1, 0]
+    write_csv(path, [["text", "label"], ["a b", 1], ["e f", 1]])
+    with pytest.raises(TinybertError, match="labels are the numbers 1 and the model's are words"):
+        read_scored(path, kind="classification", label_names=["bad", "good"])
+
+
+@pytest.mark.parametrize("names", [("positive", "negative"), ("negative", "positive")])
+@pytest.mark.parametrize("labels", [("positive", "negative"), ("Positive", "negative")])
+def test_f1_counts_for_the_same_class_in_learning_and_scoring(
+    tmp_path: Path, names: tuple[str, str], labels: tuple[str, str]
+) -> None:
+    rows: list[list[object]] = [[f"text {n}", labels[n % 3 > 0]] for n in range(9)]
+    path = write_csv(tmp_path / "t.csv", [["text", "label"], *rows])
+    data = read_task(*twice(path), metric="f1")
+    task, scored, notes = read_scored(
+        path, kind="classification", label_names=names, metric="f1", label="label"
+    )
+    assert set(task.label_names) == set(names)
+    assert [name.casefold() for name in task.label_names] == [
+        name.casefold() for name in data.task.label_names
+    ]
+    assert scored.labels is not None
+    assert data.train.labels is not None
+    assert scored.labels.dtype == np.int64
+    assert scored.labels.tolist() == data.train.labels.tolist()
+    assert f"f1 counts for '{data.task.label_names[1]}'" in data.notes
+    assert f"f1 counts for '{task.label_names[1]}'" in notes
+
+
+def test_f1_on_numbers_keeps_the_order_of_the_model(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "t.csv", [["text", "label"], ["a b", 1], ["c d", 0], ["e f", 1]])
+    task, rows, notes = read_scored(path, kind="classification", label_names="yn", metric="f1")
+    assert task.label_names == ("y", "n")
+    assert rows.labels is not None
+    assert rows.labels.tolist() == [1, 0, 1]
+    assert "f1 counts for 'n'" in notes
+    assert not any("f1" in note for note in read_task(*twice(path), metric="f1").notes)
+
+
+def test_other_metrics_leave_the_order_of_the_model(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "t.csv", SCORED)  # type: ignore[arg-type]
+    task, rows, notes = read_scored(path, kind="classification", label_names=["b", "a"])
+    assert task.label_names == ("b", "a")
+    assert rows.labels is not None
+    assert rows.labels.tolist() == [0, 0]
+    assert not any("f1" in note for note in notes)
+
+
+def test_f1_of_rows_without_labels(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "t.csv", [["text"], ["one"], ["two"]])
+    task, rows, _ = read_scored(path, kind="classification", label_names=["b", "a"], metric="f1")
+    assert rows.labels is None
+    assert task.label_names == ("b", "a")
+
+
+def test_parts_without_the_named_label_column_are_left_out(tmp_path: Path) -> None:
+    write_csv(tmp_path / "test.csv", [["text"], ["three"]])
+    write_csv(tmp_path / "dev.csv", SCORED)  # type: ignore[arg-type]
+    asked: dict[str, Any] = {"kind": "classification", "label_names": ["a", "b"]}
+    _, rows, notes = read_scored(tmp_path, **asked, label="label")
+    assert rows.texts == [("one",), ("two",)]
+    assert any(note.endswith("test.csv has no column 'label': left out") for note in notes)
+    with pytest.raises(TinybertError, match=r"test\.csv has no label column 'gold': there are"):
+        read_scored(tmp_path, **asked, label="gold")
 
 
 def test_unseen_label_in_dev_names_file_and_line(tmp_path: Path) -> None:

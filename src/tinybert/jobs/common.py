@@ -92,7 +92,7 @@ def retention(student: float | None, teacher: float | None) -> float | None:
 
 def publish(run: Run, result: StageResult, results: dict[str, Any]) -> Path:
     """Make the last stage's student the output, with its results and its model card beside it."""
-    card = model_card(result.directory, results, name=run.output.name)
+    card = model_card(result.directory, results, name=run.output.name) if run.is_main else ""
     return run.finish(result, {"results.json": results, "README.md": card})
 
 

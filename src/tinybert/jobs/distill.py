@@ -33,7 +33,7 @@ from tinybert.outputs import check_output
 from tinybert.progress import Reporter
 from tinybert.settings import DistillSettings
 from tinybert.sizing import Fitted, reached, write_fit
-from tinybert.stages import Run, StageResult
+from tinybert.stages import Run, StageResult, check_unfinished
 from tinybert.tasks.metrics import agreement
 from tinybert.teachers import (
     Teacher,
@@ -54,8 +54,8 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
     begun = time.perf_counter()
     path = str(required(settings.teacher, "--teacher", "the teacher"))
     output = Path(required(settings.output, "--output", "the output directory"))
-    if not settings.dry_run:
-        check_output(output, settings.overwrite)  # before a teacher is fine-tuned for hours
+    check_output(output, settings.overwrite)  # before a teacher is fine-tuned for hours
+    check_unfinished(output, resume=settings.resume, overwrite=settings.overwrite)
     if settings.intermediate_epochs == settings.prediction_epochs == 0:
         raise TinybertError("both stages have 0 epochs: there is nothing to train.")
     check_bounds(settings)
@@ -80,7 +80,8 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
     if tuned_here:
         teacher = fine_tuned(settings, rows, tokenizer, reporter)
     inputs = {"rows": rows.fingerprint(), "teacher weights": fingerprint(teacher)}
-    run = open_run(settings, reporter, inputs | student_print(settings))
+    inputs |= student_print(settings)
+    run = open_run(settings, reporter, inputs)
     if fitted is not None and run.is_main:
         write_fit(run.work / FIT_FILE, fitted)
     figures: dict[str, Any] = {
@@ -95,7 +96,8 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
         "student": described(student, None) | measured.pop("student"),
         **measured,
         "rows": rows.counts(),
-        "size": _size(fitted, kept_teacher(settings) if tuned_here else path, student, reporter),
+        "size": _size(fitted, kept_teacher(settings) if tuned_here else path, student, run),
+        "inputs": inputs,
         "teacher_name": path,
         "teacher_fine_tuned": tuned_here,
         "data": settings.data,
@@ -120,8 +122,14 @@ def _distilled(
     """Train the student and, where asked, the controls; and score all of them."""
     reporter = run.reporter
     regression = rows.task.kind == "regression"
-    names = None if regression else rows.task.label_names
-    begun = begin_student(run, settings, model, tokenizer, rows.train, labels=names)
+    begun = begin_student(
+        run,
+        settings,
+        model,
+        tokenizer,
+        rows.train,
+        labels=("score",) if regression else rows.task.label_names,
+    )
     teacher = frozen(run, model, tokenizer, begun.directory, rows.train, settings.batch_size)
     if not regression:
         teacher.speak_labels(rows.task.label_names)
@@ -179,13 +187,13 @@ def _loaded(run: Run, result: StageResult, rows: TaskRows) -> PreTrainedModel:
 
 
 def _size(
-    fitted: Fitted | None, source: str | Path, student: PreTrainedModel, reporter: Reporter
+    fitted: Fitted | None, source: str | Path, student: PreTrainedModel, run: Run
 ) -> dict[str, Any] | None:
     """What the finished student reaches of each bound asked for.
 
     The run's own teacher is in the run's precision by then: another one is loaded from ``source``.
     """
-    if fitted is None:
+    if fitted is None or not run.is_main:  # one process measures, undisturbed by others
         return None
     labels = head_labels(source)
     teacher = load_encoder(source, labels=labels, regression=len(labels) == 1)
@@ -195,7 +203,7 @@ def _size(
         told = (
             "within" if figures["kept"] else "NOT within, the machine may be busier now than then"
         )
-        reporter.say(
+        run.reporter.say(
             f"{name.replace('_', ' ')}: {figures['reached']:.4g}{units[name]} "
             f"({told}; asked for {figures['bound']:.4g}{units[name]})"
         )

@@ -10,12 +10,13 @@ from tinybert.batching import tokenize
 from tinybert.errors import TinybertError
 from tinybert.evaluation import predict
 from tinybert.jobs.common import described, required
-from tinybert.jobs.predict import load_with_head
+from tinybert.jobs.predict import check_glue_flags, glue_outputs, load_with_head, outputs_of
 from tinybert.outputs import write_json_whole
 from tinybert.progress import Reporter
 from tinybert.settings import EvaluateSettings
 from tinybert.tasks.files import read_scored
-from tinybert.tasks.glue.reader import HUB_NAME, read_glue
+from tinybert.tasks.glue.facts import find_glue_task
+from tinybert.tasks.glue.reader import HUB_NAME, read_glue_dev
 from tinybert.tasks.metrics import agreement, compute
 from tinybert.tasks.task import Kind, Rows, Task
 from tinybert.teachers import Teacher, aligned_labels, cached_logits
@@ -28,20 +29,26 @@ def run_evaluate(settings: EvaluateSettings, reporter: Reporter) -> dict[str, An
     path = required(settings.model, "--model", "the model")
     if settings.task is None:
         required(settings.data, "--data", "the file of rows")
+    else:
+        check_glue_flags(settings)
     if settings.json is not None and not settings.json.absolute().parent.is_dir():
         raise TinybertError(f"there is no directory {settings.json.parent} for {settings.json}.")
     if settings.json is not None and settings.json.is_dir():
         raise TinybertError(f"{settings.json} is a directory: give a file's name.")
     model, tokenizer, names = load_with_head(path, settings.max_length)
+    # The rows' class numbers are in their own order; the model's outputs are put into it.
+    order: list[int] | None = None
+    if settings.task is not None:  # before GLUE's rows are read
+        order = glue_outputs(find_glue_task(settings.task), names)
     task, parts = _read(settings, names, reporter)
+    if order is None:
+        order = outputs_of(names, task)
     rows = parts["test"]
     if rows.labels is None and settings.teacher is None:
         raise TinybertError(
             f"{settings.data} has no label column: name it with --label, or give a teacher to "
             "agree with by --teacher."
         )
-    # The data's class numbers are in its own order; the model's outputs are put into it.
-    order = [0] if task.kind == "regression" else aligned_labels(names, task.label_names)
     results: dict[str, Any] = {"model": described(model, None), "rows": len(rows)}
     for name, part in parts.items():
         tokens = tokenize(tokenizer, part.texts, settings.max_length, part.labels)
@@ -66,15 +73,9 @@ def _read(
     settings: EvaluateSettings, names: tuple[str, ...], reporter: Reporter
 ) -> tuple[Task, dict[str, Rows]]:
     """The task and the parts to score on; of GLUE the official dev set, or both of them."""
-    kind: Kind = "regression" if len(names) == 1 else "classification"
     if settings.task is not None:
-        data = read_glue(settings.task, settings.data or HUB_NAME, reporter=reporter)
-        if data.task.kind != kind:
-            raise TinybertError(
-                f"{settings.task} is {data.task.kind}, and the model is for {kind}."
-            )
-        assert data.test is not None
-        return data.task, {"test": data.test} | data.extra
+        return read_glue_dev(settings.task, settings.data or HUB_NAME, reporter=reporter)
+    kind: Kind = "regression" if len(names) == 1 else "classification"
     task, rows, notes = read_scored(
         str(settings.data),
         kind=kind,
@@ -93,13 +94,18 @@ def _agreement(settings: EvaluateSettings, path: str, task: Task, logits: Any, r
     """How far the model answers as the teacher does, their labels matched by name."""
     teacher_model: PreTrainedModel
     teacher_model, tokenizer, names = load_with_head(path, settings.max_length)
-    teacher = Teacher(teacher_model, tokenizer)
-    if task.kind == "classification":
-        teacher.speak_labels(task.label_names)
+    if settings.task is not None:
+        order = glue_outputs(find_glue_task(settings.task), names, "the teacher")
+    elif task.kind == "classification":
+        order = aligned_labels(names, task.label_names)
     elif len(names) > 1:
         raise TinybertError(f"{path} is a classifier and the model gives one value: no agreement.")
+    else:
+        order = [0]
     tokens = tokenize(tokenizer, rows.texts, settings.max_length)
-    return agreement(logits, cached_logits(teacher, tokens, None))
+    return agreement(
+        logits, cached_logits(Teacher(teacher_model, tokenizer), tokens, None)[:, order]
+    )
 
 
 def _figures(results: dict[str, Any]) -> list[list[str]]:

@@ -22,9 +22,10 @@ from tinybert.jobs.common import (
 from tinybert.jobs.rows import TaskRows, task_rows
 from tinybert.measure.latency import check_length
 from tinybert.objectives import label_objective
+from tinybert.outputs import check_output
 from tinybert.progress import Reporter
 from tinybert.settings import FinetuneSettings
-from tinybert.stages import Stage, save_student
+from tinybert.stages import Stage, check_unfinished, save_student
 from tinybert.teachers import fingerprint, load_encoder, load_tokenizer
 from tinybert.training import Schedule
 
@@ -34,7 +35,9 @@ __all__ = ["finetune_inputs", "finetune_rows", "finetune_stage", "run_finetune"]
 def run_finetune(settings: FinetuneSettings, reporter: Reporter) -> dict[str, Any]:
     """Fine-tune an encoder on labels; returns what ``results.json`` holds."""
     path = required(settings.model, "--model", "the encoder")
-    required(settings.output, "--output", "the output directory")
+    output = required(settings.output, "--output", "the output directory")
+    check_output(output, settings.overwrite)  # before the rows are read
+    check_unfinished(output, resume=settings.resume, overwrite=settings.overwrite)
     tokenizer = load_tokenizer(path)
     rows = task_rows(settings, tokenizer, reporter)
     model = load_encoder(path)

@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -25,7 +25,7 @@ from tinybert.jobs.common import required
 from tinybert.measure.latency import check_length
 from tinybert.outputs import whole_file
 from tinybert.progress import Reporter
-from tinybert.settings import PredictSettings
+from tinybert.settings import PredictSettings, RowSettings
 from tinybert.tasks.files import read_scored
 from tinybert.tasks.glue.facts import GlueTask, find_glue_task
 from tinybert.tasks.glue.leaderboard import check_leaderboard, submission_files, write_leaderboard
@@ -34,10 +34,10 @@ from tinybert.tasks.metrics import compute
 from tinybert.tasks.reading.columns import choose_columns
 from tinybert.tasks.reading.rows import read_part
 from tinybert.tasks.reading.sources import PartName, open_source
-from tinybert.tasks.task import Kind, Rows
+from tinybert.tasks.task import Kind, Rows, Task
 from tinybert.teachers import aligned_labels, has_head, head_labels, load_encoder, load_tokenizer
 
-__all__ = ["load_with_head", "run_predict"]
+__all__ = ["check_glue_flags", "check_outputs", "glue_outputs", "load_with_head", "run_predict"]
 
 Columns = Mapping[str, NDArray[Any]]
 
@@ -56,12 +56,12 @@ def run_predict(settings: PredictSettings, reporter: Reporter) -> dict[str, Any]
         raise TinybertError("--metric scores against labels: name their column with --label.")
     write = _writer(output, settings.overwrite)
     model, tokenizer, names = load_with_head(path, settings.max_length)
-    rows, metric = _read(settings, names, reporter)
+    rows, task = _read(settings, names, reporter)
     logits = _logits(model, tokenizer, rows, settings.max_length, reporter)
     columns = _columns(logits, names)
     results: dict[str, Any] = {"model": path, "files": {str(output): len(rows)}}
-    if rows.labels is not None and metric is not None:
-        results["scores"] = compute(metric, logits, rows.labels)
+    if rows.labels is not None and task is not None:
+        results["scores"] = compute(task.metric, logits[:, outputs_of(names, task)], rows.labels)
     with whole_file(output) as partial:
         write(partial, columns)
     _show(results, columns, reporter)
@@ -85,10 +85,15 @@ def load_with_head(
     return model, tokenizer, names
 
 
+def outputs_of(names: Sequence[str], task: Task) -> list[int]:
+    """For each class of rows that were read for a model, which of the model's outputs it is."""
+    return [list(names).index(name) for name in task.label_names] or [0]
+
+
 def _read(
     settings: PredictSettings, names: tuple[str, ...], reporter: Reporter
-) -> tuple[Rows, str | None]:
-    """The rows to answer, with labels and their metric only where a label column is named."""
+) -> tuple[Rows, Task | None]:
+    """The rows to answer, with labels and their task only where a label column is named."""
     data = str(settings.data)
     if settings.label is not None:
         kind: Kind = "regression" if len(names) == 1 else "classification"
@@ -103,7 +108,7 @@ def _read(
         )
         for note in notes:
             reporter.say(note)
-        return rows, task.metric
+        return rows, task
     source = open_source(data, reporter)
     order: tuple[PartName, ...] = ("test", "dev", "train")
     part = source.whole or next(source.parts[name] for name in order if name in source.parts)
@@ -117,13 +122,10 @@ def _answer_glue(
     settings: PredictSettings, path: str, output: Path, reporter: Reporter
 ) -> dict[str, Any]:
     task = find_glue_task(cast(str, settings.task))
-    own = {"--text": settings.text, "--label": settings.label, "--metric": settings.metric}
-    for flag, value in own.items():
-        if value is not None:
-            raise TinybertError(f"{flag} is for data of one's own: leave it out with --task.")
+    check_glue_flags(settings)
     check_leaderboard(task.name, output, settings.overwrite)
     model, tokenizer, names = load_with_head(path, settings.max_length)
-    order = _order(task, names)
+    order = glue_outputs(task, names)
     parts = read_glue_test(task.name, settings.data or HUB_NAME, reporter=reporter)
     files = submission_files(task.name)
     if absent := [files[part] for part in files if part not in parts]:
@@ -131,7 +133,7 @@ def _answer_glue(
     predictions: dict[str, NDArray[Any]] = {}
     for part, its in parts.items():
         logits = _logits(model, tokenizer, its.rows, settings.max_length, reporter, part)
-        predictions[part] = logits[:, order].argmax(axis=1) if order else logits[:, 0]
+        predictions[part] = logits[:, order].argmax(axis=1) if task.label_names else logits[:, 0]
     index = {part: its.index for part, its in parts.items()}
     written = write_leaderboard(
         task.name, predictions, output, index=index, overwrite=settings.overwrite
@@ -145,16 +147,41 @@ def _answer_glue(
     return results
 
 
-def _order(task: GlueTask, names: tuple[str, ...]) -> list[int]:
-    """For each class of the task the model's output; empty for STS-B."""
+def check_glue_flags(settings: RowSettings) -> None:
+    """Refuse what says how to read and score data of one's own: GLUE's tasks settle it."""
+    own = {"--text": settings.text, "--label": settings.label, "--metric": settings.metric}
+    for flag, value in own.items():
+        if value is not None:
+            raise TinybertError(f"{flag} is for data of one's own: leave it out with --task.")
+
+
+def check_outputs(task: GlueTask, names: Sequence[str], whose: str = "the model") -> None:
+    """Fail on a model that gives another number of outputs than the task asks for."""
     wanted = max(1, len(task.label_names))
     if len(names) != wanted:
         asked, given = ("one value" if n == 1 else f"{n} classes" for n in (wanted, len(names)))
         raise TinybertError(
-            f"{task.title} asks for {asked} and the model gives {given}: give a model of this task."
+            f"{task.title} asks for {asked} and {whose} gives {given}: give a model of this task."
         )
+
+
+def glue_outputs(task: GlueTask, names: Sequence[str], whose: str = "the model") -> list[int]:
+    """For each class of a GLUE task the output that stands for it; the only one for STS-B.
+
+    Label names may differ from GLUE's in case, spaces and hyphens; where the official files number
+    the classes, their numbers will do.
+
+    Args:
+        task: what is asked.
+        names: of the outputs, in their order.
+        whose: names the model in errors.
+
+    Raises:
+        TinybertError: another number of outputs, or names that are not the task's.
+    """
+    check_outputs(task, names, whose)
     if len(names) == 1:
-        return []
+        return [0]
     numbers = [str(number) for number in range(len(task.label_names))]
     if sorted(names) == numbers and not task.words:
         return aligned_labels(names, numbers)  # GLUE's files know these classes by number
@@ -162,7 +189,7 @@ def _order(task: GlueTask, names: tuple[str, ...]) -> list[int]:
         return aligned_labels([re.sub(r"[\s-]+", "_", name) for name in names], task.label_names)
     except TinybertError:
         raise TinybertError(
-            f"the model's labels ({', '.join(names[:10])}) are not those of {task.title} "
+            f"{whose}'s labels ({', '.join(names[:10])}) are not those of {task.title} "
             f"({', '.join(task.label_names)}): give a model of this task, or write these names "
             "into id2label of its config.json, in the order of its outputs."
         ) from None

@@ -19,6 +19,7 @@ from tinybert.tasks.files import read_task
 from tinybert.tasks.glue.facts import find_glue_task
 from tinybert.tasks.glue.reader import HUB_NAME, read_glue
 from tinybert.tasks.metrics import metric_kind
+from tinybert.tasks.splits import text_hashes
 from tinybert.tasks.task import Kind, Rows, Task, TaskData
 
 CALIBRATION_TOKENS = 16384
@@ -51,15 +52,22 @@ class TaskRows:
 
 
 def halves(rows: Rows, seed: int) -> tuple[Rows, Rows]:
-    """Two seeded halves: the model is chosen on one and reported on the other."""
-    if len(rows) < 2:
+    """Two seeded halves: the model is chosen on one and reported on the other.
+
+    Rows with the same texts stay together.
+    """
+    groups = np.unique(text_hashes(rows.texts), return_inverse=True)[1].reshape(-1)
+    sizes = np.bincount(groups)
+    if len(sizes) < 2:
         raise TinybertError(
-            "only one row is left to choose and to report on: give more rows, or a larger "
-            "--dev-share."
+            "only one different row is left to choose and to report on: give more rows, or a "
+            "larger --dev-share."
         )
-    order = np.random.default_rng(seed).permutation(len(rows))
-    middle = len(rows) // 2
-    return rows.take(np.sort(order[:middle])), rows.take(np.sort(order[middle:]))
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    filled = np.cumsum(sizes[order])
+    chosen = order[: max(1, int(np.searchsorted(filled, len(rows) // 2, side="right")))]
+    first = np.isin(groups, chosen)
+    return rows.take(np.flatnonzero(first)), rows.take(np.flatnonzero(~first))
 
 
 def task_rows(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -25,6 +24,7 @@ from tinybert.sizing import (
     table,
 )
 from tinybert.sizing.default import FEW_ROWS
+from tinybert.stages import work_directory
 
 __all__ = ["FIT_FILE", "check_bounds", "chosen_student", "default_student"]
 
@@ -76,7 +76,7 @@ def chosen_student(
     if all(value is None for value in bounds.values()):
         return default_student(settings, teacher, rows, reporter), None
     assert settings.output is not None
-    kept = Path(settings.output).with_name(Path(settings.output).name + ".run") / FIT_FILE
+    kept = work_directory(settings.output) / FIT_FILE
     if settings.resume and kept.is_file():
         fitted = read_fit(kept)
         reporter.say(f"student {fitted.shape}, found when this run was begun")

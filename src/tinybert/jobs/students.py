@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ from tinybert.teachers import (
     aligned_labels,
     check_fits,
     fingerprint,
+    has_head,
+    head_labels,
     label_names,
     load_encoder,
     load_tokenizer,
@@ -107,9 +110,15 @@ def uses_attention(weights: dict[str, Any]) -> bool:
 
 
 def student_print(settings: StudentSettings) -> dict[str, str]:
-    """The fingerprint of a given student; nothing for a shape."""
+    """The fingerprint of a given student, head and projections included; nothing for a shape."""
     given = Path(settings.student)
-    return {"student weights": fingerprint(load_encoder(given))} if given.is_dir() else {}
+    if not given.is_dir():
+        return {}
+    names = head_labels(given) if has_head(given) else None
+    model = load_encoder(given, labels=names, regression=names is not None and len(names) == 1)
+    file = given / PROJECTIONS_FILE
+    projections = hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.is_file() else ""
+    return {"student weights": f"{fingerprint(model)} {projections}".strip()}
 
 
 @dataclass
@@ -134,7 +143,8 @@ def begin_student(
     """The directory that the first stage takes: a given student, or one started from the teacher.
 
     ``settings`` has the fields of :class:`StudentSettings` and :class:`LossSettings`. ``labels``
-    are the data's: a head that starts from the teacher's is put into their order.
+    are the data's (one for regression): a head that starts from the teacher's, or that a given
+    student has, is put into their order; a head for others is made anew.
     """
     student: StudentSettings = settings
     weights = loss_weights(settings)
@@ -144,7 +154,7 @@ def begin_student(
             raise TinybertError(
                 f"{given} is a student already: leave out --start, or name a shape instead."
             )
-        return _given_student(run, given, student, weights, teacher, tokenizer)
+        return _given_student(run, given, student, weights, teacher, tokenizer, labels)
     attention = uses_attention(weights)
     shape = parse_shape(student.student, teacher.config, equal_heads=attention)
     start, why = resolve_start(student.start, teacher, shape)
@@ -171,7 +181,7 @@ def begin_student(
             calibration=calibration(rows, run.seed),
             seed=run.seed,
         )
-        if labels:
+        if labels and len(labels) > 1:
             speak_labels(model, labels)
         save_student(directory, model, tokenizer, projections)
 
@@ -185,28 +195,56 @@ def _given_student(
     weights: dict[str, Any],
     teacher: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
+    labels: Sequence[str] | None,
 ) -> Begun:
-    model = load_encoder(given)
-    config = model.config
+    config = load_encoder(given).config
     _check_given(given, config, weights, teacher, tokenizer)
     layers = config.num_hidden_layers
     mapping = layer_mapping(settings.layer_mapping, layers, teacher.config.num_hidden_layers)
     objective = intermediate_objective(mapping, **weights)
-    if (given / PROJECTIONS_FILE).is_file():
+    projected = (given / PROJECTIONS_FILE).is_file()
+    if not projected:
+        run.reporter.say(f"{given} has no projections: they start at random")
+    own = head_labels(given) if has_head(given) else None
+    if projected and (own is None or labels is None or tuple(own) == tuple(labels)):
         return Begun(given, mapping, objective, config)
-    run.reporter.say(f"{given} has no projections: they start at random")
+    fits = own is not None and (labels is None or _same_labels(own, labels))
+    if own is not None and not fits:
+        run.reporter.say(
+            f"{given} has a head for other labels ({', '.join(own[:10])}): it gets a new one"
+        )
 
     def make(directory: Path) -> None:
-        torch.manual_seed(run.seed)
-        projections = Projections(
-            config.hidden_size,
-            teacher.config.hidden_size,
-            layers,
-            shared=settings.shared_projection,
+        model = load_encoder(
+            given,
+            labels=own if fits else None,
+            regression=own is not None and fits and len(own) == 1,
         )
+        if fits and labels and len(labels) > 1:
+            speak_labels(model, labels)
+        if projected:
+            projections = Projections.load(given)
+        else:
+            torch.manual_seed(run.seed)
+            projections = Projections(
+                config.hidden_size,
+                teacher.config.hidden_size,
+                layers,
+                shared=settings.shared_projection,
+            )
         save_student(directory, model, tokenizer, projections)
 
     return Begun(run.made("start", make), mapping, objective, config)
+
+
+def _same_labels(own: Sequence[str], labels: Sequence[str]) -> bool:
+    if len(own) == len(labels) == 1:  # one value, whatever it is called
+        return True
+    try:
+        aligned_labels(own, labels)
+    except TinybertError:
+        return False
+    return True
 
 
 def _check_given(

@@ -33,8 +33,9 @@ def epochs_of(settings: DistillSettings, rows: int) -> tuple[float, str]:
     """Epochs of the intermediate stage, and why (TinyBERT, section 4.2)."""
     if settings.intermediate_epochs is not None:
         return settings.intermediate_epochs, "as asked"
-    if settings.task not in ("auto", "classification", "regression"):
-        return float(_PAPER_EPOCHS[find_glue_task(settings.task).name]), "the paper's for this task"
+    task = settings.task.strip().casefold()
+    if task not in ("auto", "classification", "regression"):
+        return float(_PAPER_EPOCHS[find_glue_task(task).name]), "the paper's for this task"
     if rows <= MANY_ROWS:
         return 20.0, "the paper's"
     epochs = max(1.0, round(20 * MANY_ROWS / rows, 1))

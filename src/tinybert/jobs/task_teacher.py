@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from accelerate import PartialState
 from numpy.typing import NDArray
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from tinybert.batching import TokenRows
 from tinybert.errors import TinybertError
@@ -26,8 +28,8 @@ from tinybert.teachers import has_head, head_labels, load_encoder
 
 __all__ = ["fine_tuned", "kept_teacher", "set_labels", "task_teacher"]
 
-TESTED_ROWS = 256
-"""Labelled rows on which the order of a teacher's labels is tested."""
+TESTED_ROWS, LEAST_OF_A_CLASS = 512, 12
+"""Labelled rows on which the order of a teacher's labels is tested, and of one class at least."""
 
 
 def task_teacher(
@@ -43,6 +45,12 @@ def task_teacher(
     path = str(settings.teacher)
     if not has_head(path):
         return _with_new_head(settings, rows, path), rows
+    problem = AutoConfig.from_pretrained(path).problem_type
+    if problem == "multi_label_classification":
+        raise TinybertError(
+            f"{path} gives several labels to a row (multi_label_classification), which is not "
+            "distilled yet: give a teacher with one label a row."
+        )
     names = head_labels(path)
     given = listed(settings.teacher_labels, "--teacher-labels")
     if given is not None:
@@ -62,9 +70,10 @@ def task_teacher(
             )
     regression = rows.task.kind == "regression"
     model = load_encoder(path, labels=names, regression=regression)
+    model.to(PartialState(cpu=not torch.cuda.is_available()).device)
     if regression or rows.task.label_column is None:
         return model, rows
-    return model, _matched(model, names, rows, reporter)
+    return model, _matched(model, names, rows, reporter, given is not None)
 
 
 def _settled(rows: TaskRows, names: tuple[str, ...]) -> TaskRows:
@@ -89,7 +98,11 @@ def _settled(rows: TaskRows, names: tuple[str, ...]) -> TaskRows:
 
 
 def _matched(
-    model: PreTrainedModel, names: tuple[str, ...], rows: TaskRows, reporter: Reporter
+    model: PreTrainedModel,
+    names: tuple[str, ...],
+    rows: TaskRows,
+    reporter: Reporter,
+    said: bool,
 ) -> TaskRows:
     sample = _labelled_sample(rows)
     logits: NDArray[np.float32] | None = None
@@ -97,19 +110,21 @@ def _matched(
         with reporter.track(len(sample), "testing the teacher's labels", unit="rows") as progress:
             logits = predict(model, sample, advance=progress.advance)
     truth = None if sample is None else sample.labels
-    matching = match_labels(names, rows.task.label_names, logits, truth)
+    matching = match_labels(names, rows.task.label_names, logits, truth, said=said)
     reporter.say(f"teacher: {matching.note}")
     set_labels(model, matching.names)
     return replace(rows, task=replace(rows.task, label_names=matching.labels))
 
 
 def _labelled_sample(rows: TaskRows) -> TokenRows | None:
-    """Rows to test label names on: the dev rows, or training rows where those are few."""
-    part = rows.dev if len(rows.dev) >= TESTED_ROWS else rows.train
-    if part.labels is None:
+    """Training rows to test label names on, of every class as many, as far as there are."""
+    labels = rows.train.labels
+    if labels is None:
         return None
-    order = np.random.default_rng(0).permutation(len(part))
-    return part.take(np.sort(order[:TESTED_ROWS]))
+    order = np.random.default_rng(0).permutation(len(labels))
+    each = max(LEAST_OF_A_CLASS, TESTED_ROWS // len(rows.task.label_names))
+    taken = [order[labels[order] == k][:each] for k in range(len(rows.task.label_names))]
+    return rows.train.take(np.sort(np.concatenate(taken)))
 
 
 def set_labels(model: PreTrainedModel, names: tuple[str, ...]) -> None:

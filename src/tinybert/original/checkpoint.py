@@ -47,12 +47,14 @@ class Checkpoint:
         config: what ``BertConfig`` takes of its configuration.
         architectures: class names that its configuration has if transformers wrote it.
         tensors: float32 weights by name, spelled as transformers spells them.
+        labels: names of the outputs that its configuration has if transformers wrote it.
     """
 
     directory: Path
     config: dict[str, Any]
     architectures: tuple[str, ...]
     tensors: dict[str, Tensor]
+    labels: tuple[str, ...] = ()
 
 
 def read_checkpoint(directory: str | Path) -> Checkpoint:
@@ -67,11 +69,11 @@ def read_checkpoint(directory: str | Path) -> Checkpoint:
             f"there is no directory {directory}: give the unpacked directory of a checkpoint, with "
             f"{WEIGHTS_FILE}, config.json and vocab.txt in it."
         )
-    config, architectures = _read_config(path)
-    return Checkpoint(path, config, architectures, _read_tensors(path))
+    config, architectures, labels = _read_config(path)
+    return Checkpoint(path, config, architectures, _read_tensors(path), labels)
 
 
-def _read_config(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _read_config(path: Path) -> tuple[dict[str, Any], tuple[str, ...], tuple[str, ...]]:
     file = next((path / name for name in CONFIG_FILES if (path / name).is_file()), None)
     if file is None:
         raise TinybertError(f"{path} has no {' or '.join(CONFIG_FILES)}: copy it there.")
@@ -98,7 +100,24 @@ def _read_config(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
     kept = {name: content[name] for name in (*_SIZES, *_OTHERS) if name in content}
     # The authors' code has 1e-12 built in.
     kept.setdefault("layer_norm_eps", 1e-12)
-    return kept, tuple(map(str, content.get("architectures") or ()))
+    architectures = tuple(map(str, content.get("architectures") or ()))
+    return kept, architectures, _label_names(content.get("id2label"))
+
+
+def _label_names(found: Any) -> tuple[str, ...]:
+    """The names of ``id2label`` by their numbers; empty where it names nothing.
+
+    >>> _label_names({"1": "positive", "0": "negative"}), _label_names({"0": "LABEL_0"})
+    (('negative', 'positive'), ())
+    """
+    if not isinstance(found, Mapping) or found.keys() != {str(i) for i in range(len(found))}:
+        return ()
+    names = tuple(found[str(i)] for i in range(len(found)))
+    if not all(isinstance(name, str) and name.strip() for name in names):
+        return ()
+    if len(set(names)) < len(names) or all(re.fullmatch(r"LABEL_\d+", name) for name in names):
+        return ()
+    return names
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

@@ -52,7 +52,8 @@ def convert_checkpoint(
         head: what the classifier reads: ``relu`` (relu of the pooler's output, as the authors' task
             models), ``tanh`` (the pooler's output, as transformers' own class), or ``auto``: tanh
             where the configuration names transformers' class, else relu.
-        labels: names of the classifier's outputs, in their order.
+        labels: names of the classifier's outputs, in their order; by default those of the
+            configuration, if it names as many, else ``LABEL_0``, ``LABEL_1``, …
 
     Raises:
         TinybertError: tensors are missing, have shapes that the configuration contradicts, or
@@ -74,7 +75,8 @@ def convert_checkpoint(
         model = _filled(BertModel, BertConfig(**checkpoint.config), tensors, "bert.")
     else:
         chosen, why = _head(head, checkpoint.architectures)
-        names = _label_names(len(classifier), labels)
+        own = checkpoint.labels if len(checkpoint.labels) == len(classifier) else None
+        names = _label_names(len(classifier), own if labels is None else labels)
         options = checkpoint.config | {
             "id2label": dict(enumerate(names)),
             "label2id": {name: i for i, name in enumerate(names)},
@@ -87,7 +89,11 @@ def convert_checkpoint(
             model = _filled(BertForSequenceClassification, BertConfig(**options), tensors)
         notes += [why]
         if len(names) > 1:
-            kind = "their order is taken on trust" if labels else "name them with --labels"
+            kind = "name them with --labels"
+            if labels is not None:
+                kind = "their order is taken on trust"
+            elif own is not None:
+                kind = "as its configuration names them"
             notes.append(f"{len(names)} outputs, {', '.join(names)}: {kind}")
         else:
             notes.append(f"one output, {names[0]}: a regression model")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,14 @@ from tinybert.errors import TinybertError
 from tinybert.progress import Reporter
 from tinybert.tasks.labels import (
     Labels,
+    are_words,
     check_missing,
     class_numbers,
+    first_number,
     guess_kind,
     merged,
     names_of,
+    usual_order,
     values_of,
 )
 from tinybert.tasks.metrics import default_metric, metric_kind
@@ -95,17 +99,21 @@ def read_task(
     task, labels = _task(
         source.title, train_part, columns, labels, kind, metric, label_names, notes
     )
-    rows = _rows(table, columns, task, labels)
+    if labels is not None:
+        _tell_positive(task, notes)
+    # Other parts may lack a class: what the numbers stand for is the training rows' to say.
+    first = None if labels is None else first_number(labels, task.label_names)
+    rows = _rows(table, columns, task, labels, first)
     if dev_part is None:
         kept, held_out = hold_out(rows, seed, dev_share, train_part.name)
         learned, chosen = rows.take(kept), rows.take(held_out)
         notes.append(f"no dev rows given: {len(chosen)} of {len(rows)} rows held out (seed {seed})")
     else:
         dev_table = read_part(dev_part, columns, "dev", reporter)
-        learned, chosen = rows, _rows(dev_table, columns, task, dev_table.labels)
+        learned, chosen = rows, _rows(dev_table, columns, task, dev_table.labels, first)
     reported = None
     if test_part is not None:
-        reported = _reported(test_part, columns, task, test is not None, notes, reporter)
+        reported = _reported(test_part, columns, task, first, test is not None, notes, reporter)
     _tell_shared(learned, chosen if dev_part is not None else None, reported, notes)
     return TaskData(task, learned, chosen, reported, notes)
 
@@ -125,12 +133,14 @@ def read_scored(
     Args:
         path: as for :func:`read_task`; rows may be of one class, or without labels. Of several
             parts the first that has labels is taken: test, dev, train.
+            Numbers stand for ``label_names`` in their order where that is beyond doubt.
         kind: what the model gives.
         label_names: the model's classes in the order of its outputs.
         text, label, metric, reporter: as for :func:`read_task`.
 
     Returns:
-        The task, its rows, and notes on what was guessed.
+        The task, its rows, and notes on what was guessed. The task's labels stand in the order of
+        ``label_names``; for F1, which counts for class 1 alone, in that of :func:`read_task`.
 
     Raises:
         TinybertError: as :func:`read_task`; a label that the model does not know.
@@ -140,9 +150,15 @@ def read_scored(
     parts = [source.parts[name] for name in order if name in source.parts]
     if source.whole is not None:
         parts = [source.whole]
+    left_out: list[str] = []
+    if label is not None:
+        lacking = [part for part in parts if not _has_column(part, label)]
+        if len(lacking) < len(parts):  # otherwise the first one says that it has no such column
+            parts = [part for part in parts if part not in lacking]
+            left_out = [f"{part.name} has no column '{label}': left out" for part in lacking]
     found: list[tuple[Part, Columns, Table, list[str]]] = []
     for part in parts:
-        notes = [] if source.whole is not None else [f"scored on {part.name}"]
+        notes = [] if source.whole is not None else [f"scored on {part.name}", *left_out]
         columns = choose_columns(part, text, label, notes)
         found.append((part, columns, read_part(part, columns, "rows", reporter), notes))
         if not found[-1][2].is_unlabelled:
@@ -151,7 +167,14 @@ def read_scored(
         found = found[:1]
     part, columns, table, notes = found[-1]
     task, _ = _task(source.title, part, columns, None, kind, metric, label_names, notes)
-    return task, _rows(table, columns, task, table.labels), notes
+    rows = _rows(table, columns, task, table.labels)
+    if task.metric == "f1" and rows.labels is not None and table.labels is not None:
+        declared = _declared(part, columns)
+        places = usual_order(table.labels, task.label_names, declared)
+        task = replace(task, label_names=tuple(task.label_names[place] for place in places))
+        rows = replace(rows, labels=np.argsort(places)[rows.labels.astype(np.int64)])
+        _tell_positive(task, notes)
+    return task, rows, notes
 
 
 def _other_part(
@@ -201,8 +224,7 @@ def _task(
         if kind not in (None, metric_for):
             raise TinybertError(f"metric '{metric}' is for {metric_for}, the task is {kind}")
         kind = metric_for
-    declared = part.shards[0].label_names.get(columns.label or "", ())
-    names = tuple(label_names or declared)
+    names = tuple(label_names or _declared(part, columns))
     if len(set(names)) < len(names):
         raise TinybertError(
             f"label names {', '.join(names)} are not distinct: name each class once"
@@ -239,6 +261,21 @@ def _task(
     return task, labels
 
 
+def _declared(part: Part, columns: Columns) -> Sequence[str]:
+    """The class names that the file itself gives."""
+    return part.shards[0].label_names.get(columns.label or "", ())
+
+
+def _has_column(part: Part, name: str) -> bool:
+    """Whether any file of the part has it; one that alone lacks it is a fault to be told."""
+    return any(name in shard.columns for shard in part.shards)
+
+
+def _tell_positive(task: Task, notes: list[str]) -> None:
+    if task.metric == "f1" and len(task.label_names) == 2 and are_words(task.label_names):
+        notes.append(f"f1 counts for '{task.label_names[1]}'")
+
+
 def _check_no_late_label(part: Part) -> None:
     """JSON rows may name a label that the first ones, by which columns are guessed, have not."""
     for shard in part.shards:
@@ -254,7 +291,10 @@ def _where(name: str, columns: Columns) -> str:
     return f"{name}, column '{columns.label}'"
 
 
-def _rows(table: Table, columns: Columns, task: Task, labels: Labels | None) -> Rows:
+def _rows(
+    table: Table, columns: Columns, task: Task, labels: Labels | None, first: int | None = None
+) -> Rows:
+    """The rows; ``first`` as in :func:`class_numbers`."""
     if labels is None:
         return Rows(table.texts, None)
     where = _where(table.name, columns)
@@ -264,7 +304,7 @@ def _rows(table: Table, columns: Columns, task: Task, labels: Labels | None) -> 
         if task.kind == "regression":
             found = values_of(labels, table.places, where)
         else:
-            found = class_numbers(labels, task.label_names, table.places, where)
+            found = class_numbers(labels, task.label_names, table.places, where, first)
     return Rows(table.texts, found)
 
 
@@ -272,6 +312,7 @@ def _reported(
     part: Part,
     columns: Columns,
     task: Task,
+    first: int | None,
     asked: bool,
     notes: list[str],
     reporter: Reporter | None,
@@ -282,7 +323,7 @@ def _reported(
     if columns.label is None or has_column:
         table = read_part(part, columns, "test", reporter)
         if columns.label is None or not table.is_unlabelled:
-            return _rows(table, columns, task, table.labels)
+            return _rows(table, columns, task, table.labels, first)
     if asked:
         raise TinybertError(
             f"{part.name} has no labels in a column '{columns.label}' to report on: leave --test "

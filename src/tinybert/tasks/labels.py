@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,16 +18,21 @@ __all__ = [
     "LabelReader",
     "Labels",
     "Lines",
+    "are_words",
     "check_missing",
     "class_numbers",
+    "first_number",
     "guess_kind",
     "merged",
     "names_of",
     "spelled",
+    "usual_order",
     "values_of",
 ]
 
 _MISSING = frozenset({"", "nan"})
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
+_ZERO_FRACTION = re.compile(r"(?:-(?=0))?(0|-?[1-9][0-9]*)\.0+")  # -0.0 is 0 too
 
 
 class Lines(Protocol):
@@ -212,30 +218,104 @@ def names_of(labels: Labels, where: str) -> tuple[str, ...]:
             f"{where}: {len(distinct)} different labels in {len(labels)} rows are no classes: name "
             "the label column, or say that the task is regression"
         )
-    numbers = {label: _number(label) for label in distinct}
+    return _sorted(distinct)
+
+
+def _sorted(names: Sequence[str]) -> tuple[str, ...]:
+    numbers = {name: _number(name) for name in names}
     if None not in numbers.values():
-        return tuple(sorted(distinct, key=lambda label: (numbers[label], label)))
-    return tuple(sorted(distinct))
+        return tuple(sorted(names, key=lambda name: (numbers[name], name)))
+    return tuple(sorted(names))
+
+
+def are_words(names: Sequence[str]) -> bool:
+    """Whether none of the class names is a number."""
+    return all(_number(name) is None for name in names)
+
+
+def first_number(labels: Labels, names: Sequence[str]) -> int | None:
+    """The number that stands for the first of ``names``, where the labels leave no doubt.
+
+    That is 0 where it is among the labels and none of them is too high; another one where they
+    are as many numbers in sequence as there are names. ``None`` otherwise, and where the labels
+    are no numbers or a name is one.
+
+    >>> first_number(spelled(["2", "1"], range(2), "train.csv"), ["bad", "good"])
+    1
+    """
+    if not are_words(names):
+        return None
+    numbers = sorted(int(label) for label in labels.distinct if _INTEGER.fullmatch(label))
+    if not numbers:
+        return None
+    first, last = numbers[0], numbers[-1]
+    counted_from_0 = first == 0 and last < len(names)
+    in_sequence = len(numbers) == len(names) == last - first + 1
+    return first if counted_from_0 or in_sequence else None
+
+
+def usual_order(labels: Labels, names: Sequence[str], declared: Sequence[str] = ()) -> list[int]:
+    """Places of ``names`` in the order that the rows give when no model is asked.
+
+    That is the order in which the file declares them, else that of :func:`names_of`. Where
+    numbers stand for ``names``, their own order is the one.
+
+    Args:
+        labels: all of them among ``names``.
+        names: a model's classes in the order of its outputs.
+        declared: the classes that the file declares, if it does.
+
+    >>> usual_order(spelled(["pos", "neg"], range(2), "test.csv"), ["Pos", "Neg"])
+    [1, 0]
+    """
+    if first_number(labels, names) is not None:
+        return list(range(len(names)))
+    # In the data's spelling where all classes are there: sorting minds the case.
+    in_data = _sorted(merged(labels)[0].distinct)
+    same = sorted(_folded(name) for name in names)
+    found = next(
+        (found for found in (declared, in_data) if sorted(map(_folded, found)) == same),
+        _sorted(names),
+    )
+    place = {name: i for i, name in enumerate(names)}
+    folded = {_folded(name): i for i, name in enumerate(names)}
+    return [place.get(name, folded[_folded(name)]) for name in found]
 
 
 def class_numbers(
-    labels: Labels, names: Sequence[str], lines: Lines, where: str
+    labels: Labels,
+    names: Sequence[str],
+    lines: Lines,
+    where: str,
+    first: int | None = None,
 ) -> NDArray[np.int64]:
     """Number of each label among ``names``, whatever its case and spacing.
 
-    Where no name is a number, a number stands for itself; where the names are 0 and 1, ``false``
-    and ``true`` stand for them.
+    Where no name is a number, numbers stand for the names in their order; where the names are 0
+    and 1, ``false`` and ``true`` stand for them.
+
+    Args:
+        labels: the labels of some rows.
+        names: the class names in their order.
+        lines: where each row stands.
+        where: file and column, for errors.
+        first: the number that stands for the first name, where other rows of the task have said
+            it; else it is :func:`first_number` of these rows.
 
     Raises:
-        TinybertError: a label that is not among them.
+        TinybertError: a label that is not among the names; or numbers of which it cannot be told
+            which name each stands for.
     """
     number_of = {name: number for number, name in enumerate(names)}
     folded = {_folded(name): number for name, number in number_of.items()}
     if len(folded) < len(names):
         folded = {}  # names that differ in case only
     other: dict[str, int] = {}
-    if not any(_number(name) is not None for name in names):
-        other = {str(number): number for number in range(len(names))}
+    words = are_words(names)
+    if words and first is None:
+        first = first_number(labels, names)
+    if words and first is not None:
+        other = {str(first + number): number for number in range(len(names))}
     elif set(names) == {"0", "1"}:
         other = {"false": number_of["0"], "true": number_of["1"]}
     found = np.empty(len(labels.distinct), dtype=np.int64)
@@ -243,7 +323,15 @@ def class_numbers(
         key = _folded(label)
         number = number_of.get(label, folded.get(key, other.get(key)))
         if number is None:
-            shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+            shown = _shown(names)
+            if words and first is None and _INTEGER.fullmatch(label):
+                numbers = _sorted([found for found in labels.distinct if _INTEGER.fullmatch(found)])
+                raise TinybertError(
+                    f"{where}: labels are the numbers {_shown(numbers)} and the model's are words "
+                    f"({shown}), and which stands for which cannot be told: name the classes by "
+                    f"these words in the file, or number them from 0 to {len(names) - 1} with at "
+                    "least one row of class 0"
+                )
             raise TinybertError(
                 f"{where}, {_said(lines[labels.first(code)])}: label '{label}' is none of the "
                 f"task's labels ({shown}): add it to the training rows (and to --labels where "
@@ -276,16 +364,18 @@ def _said(line: object) -> str:
     return line if isinstance(line, str) else f"line {line}"
 
 
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+
+
 def _folded(label: str) -> str:
     return " ".join(_whole(label).casefold().split())
 
 
 def _whole(text: str) -> str:
-    """``1`` for ``1.0``; beyond 2**53 a float does not know its last digit."""
-    number = _number(text)
-    if number is None or not number.is_integer() or abs(number) >= 2**53:
-        return text
-    return str(int(number))
+    """``1`` for ``1.0``: an integer that went through a float; ``007`` and ``1E2`` are names."""
+    found = _ZERO_FRACTION.fullmatch(text)
+    return text if found is None else found[1]
 
 
 def _number(text: str) -> float | None:

@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 
 from tinybert.errors import TinybertError
 from tinybert.tasks.glue.facts import GLUE, find_glue_task
-from tinybert.tasks.glue.reader import HUB_NAME, MOST_DEV_ROWS, read_glue, read_glue_test
+from tinybert.tasks.glue.reader import (
+    HUB_NAME,
+    MOST_DEV_ROWS,
+    read_glue,
+    read_glue_dev,
+    read_glue_test,
+)
 from tinybert.tasks.task import Rows, TaskData
 
 QUOTED = '" Go , " he said , " and don\'t come back'
@@ -165,6 +171,24 @@ def test_a_task_in_its_own_layout(tmp_path: Path, name: str) -> None:
         assert found == {texts("train", n)[:width]: n % classes for n in range(40)}
     assert set(data.extra) == ({"mismatched"} if name == "mnli" else set())
     assert any("official test set" in note and "(12 rows)" in note for note in data.notes)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_dev_set_alone(tmp_path: Path, name: str) -> None:
+    folder = made(tmp_path / GLUE[name].title, name)
+    data = read_glue(name, folder)
+    (folder / "train.tsv").unlink()
+    task, parts = read_glue_dev(name, tmp_path)
+    assert task == data.task
+    assert data.test is not None
+    wanted = {"test": data.test} | data.extra
+    assert list(parts) == list(wanted)
+    for part, rows in wanted.items():
+        assert list(parts[part].texts) == list(rows.texts)
+        np.testing.assert_array_equal(parts[part].labels, rows.labels)  # type: ignore[arg-type]
+    (folder / GLUE[name].dev[0].file).unlink()
+    with pytest.raises(TinybertError, match=f"no {GLUE[name].dev[0].file}"):
+        read_glue_dev(name, tmp_path)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "sts-b"])

@@ -15,7 +15,7 @@ from tinybert.errors import TinybertError
 from tinybert.tasks.metrics import metric_kind
 from tinybert.tasks.task import Task
 
-__all__ = ["DIAGNOSTIC", "GLUE", "GlueTask", "Part", "find_glue_task", "plain_name"]
+__all__ = ["DIAGNOSTIC", "GLUE", "TRAIN", "GlueTask", "Part", "find_glue_task", "plain_name"]
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,9 @@ def _test(submission: str) -> tuple[Part, ...]:
 
 _PAIR = ("sentence1", "sentence2")
 _ENTAILMENT = ("entailment", "not_entailment")
+
+TRAIN = Part("train", "train.tsv", "train")
+"""The official training rows, of every task."""
 
 DIAGNOSTIC = Part("diagnostic", "diagnostic.tsv", "test", "AX.tsv")
 """GLUE's diagnostic set, answered by MNLI models; on the Hub its config is ``ax``."""

@@ -11,18 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from tinybert.errors import TinybertError
-from tinybert.progress import Reporter
-from tinybert.tasks.glue.facts import DIAGNOSTIC, GlueTask, Part, find_glue_task
+from tinybert.progress import Reporter, Tracker
+from tinybert.tasks.glue.facts import DIAGNOSTIC, TRAIN, GlueTask, Part, find_glue_task
 from tinybert.tasks.glue.sources import HUB_NAME, IndexedRows, Source, open_source
 from tinybert.tasks.splits import hold_out
-from tinybert.tasks.task import Rows, TaskData
+from tinybert.tasks.task import Rows, Task, TaskData
 
-__all__ = ["HUB_NAME", "MOST_DEV_ROWS", "read_glue", "read_glue_test"]
+__all__ = ["HUB_NAME", "MOST_DEV_ROWS", "read_glue", "read_glue_dev", "read_glue_test"]
 
 MOST_DEV_ROWS = 2_000
 """Rows held out at most: a score on so many has a standard error of about a point."""
-
-_TRAIN = Part("train", "train.tsv", "train")
 
 
 def read_glue(
@@ -61,18 +59,10 @@ def read_glue(
     with (reporter or Reporter(quiet=True)).track(
         1 + len(task.dev), f"reading {task.title}", unit="parts"
     ) as progress:
-        train = _needed(source, task, _TRAIN, where)
+        train = _needed(source, task, TRAIN, where)
         progress.advance()
-        test = _needed(source, task, task.dev[0], where)
-        progress.advance()
-        extra: dict[str, Rows] = {}
-        for part in task.dev[1:]:
-            found = source.labelled(part)
-            if found is None:
-                source.notes.append(f"no {part.file}: nothing is reported on {part.name} rows")
-            else:
-                extra[part.name] = found
-            progress.advance()
+        extra = _dev_parts(source, task, where, progress)
+    test = extra.pop("test")
     notes = source.notes
     official = len(train)
     if rows is not None and rows < official:
@@ -91,6 +81,33 @@ def read_glue(
         if part.name in extra
     ]
     return TaskData(task.task, train.take(kept), train.take(held_out), test, notes, extra)
+
+
+def read_glue_dev(
+    name: str, where: str | Path = HUB_NAME, *, reporter: Reporter | None = None
+) -> tuple[Task, dict[str, Rows]]:
+    """The official dev rows of a task alone, to score a model on; training rows are not needed.
+
+    Args:
+        name: of the task, as for :func:`read_glue`.
+        where: as for :func:`read_glue`.
+        reporter: tells progress, and what is odd about the rows.
+
+    Returns:
+        The task, and part name → rows: ``test``, the official dev set, as :func:`read_glue` calls
+        it; for MNLI its matched half, with ``mismatched`` beside it where that is there.
+
+    Raises:
+        TinybertError: as :func:`read_glue`; the official dev set is missing.
+    """
+    task = find_glue_task(name)
+    source = open_source(task, where)
+    reporter = reporter or Reporter(quiet=True)
+    with reporter.track(len(task.dev), f"reading {task.title}", unit="parts") as progress:
+        found = _dev_parts(source, task, where, progress)
+    for note in source.notes:
+        reporter.say(note)
+    return task.task, found
 
 
 def read_glue_test(
@@ -124,6 +141,22 @@ def read_glue_test(
             elif part is not DIAGNOSTIC:
                 raise _missing(task, part, where)
             progress.advance()
+    return found
+
+
+def _dev_parts(
+    source: Source, task: GlueTask, where: str | Path, progress: Tracker
+) -> dict[str, Rows]:
+    """The official dev set as ``test``, and further dev parts that are there by their names."""
+    found = {"test": _needed(source, task, task.dev[0], where)}
+    progress.advance()
+    for part in task.dev[1:]:
+        rows = source.labelled(part)
+        if rows is None:
+            source.notes.append(f"no {part.file}: nothing is reported on {part.name} rows")
+        else:
+            found[part.name] = rows
+        progress.advance()
     return found
 
 

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinybert.errors import TinybertError
-from tinybert.tasks.glue.facts import DIAGNOSTIC, GLUE, GlueTask, Part, plain_name
+from tinybert.tasks.glue.facts import DIAGNOSTIC, GLUE, TRAIN, GlueTask, Part, plain_name
 from tinybert.tasks.labels import class_numbers, spelled, values_of
 from tinybert.tasks.reading.streams import open_text
 from tinybert.tasks.task import Rows
 
-__all__ = ["HUB_NAME", "IndexedRows", "Source", "open_source"]
+__all__ = ["HUB_NAME", "IndexedRows", "Source", "open_source", "tasks_below"]
 
 HUB_NAME = "nyu-mll/glue"
 """GLUE on the Hugging Face Hub."""
@@ -76,6 +76,21 @@ def open_source(task: GlueTask, where: str | Path) -> Source:
             f"{HUB_NAME} to read them from the Hub"
         )
     return Hub(task, HUB_NAME if name == "glue" else name)
+
+
+def tasks_below(path: Path) -> list[str]:
+    """Names of the tasks with training rows in a directory of their own name, in GLUE's order.
+
+    That directory lies in ``path``, or is ``path`` itself.
+    """
+    found = []
+    for name, task in GLUE.items():
+        own = _own_folders(task, path)
+        if plain_name(path.resolve().name) in (task.config, *task.aliases):
+            own.append(path)
+        if own and (own[0] / TRAIN.file).is_file():
+            found.append(name)
+    return found
 
 
 class Files:
@@ -199,17 +214,24 @@ def _load(name: str, config: str) -> dict[str, Any]:
 
 def _folder(task: GlueTask, path: Path) -> Path:
     """The task's directory: one of that name below ``path``, or ``path`` itself."""
-    below = sorted(entry for entry in path.iterdir() if entry.is_dir())
-    own = [entry for entry in below if plain_name(entry.name) in (task.config, *task.aliases)]
-    if own:
+    if own := _own_folders(task, path):
         return own[0]
     other = {plain_name(other.config) for other in GLUE.values()} - {task.config}
     if any(path.glob("*.tsv")) and plain_name(path.name) not in other:
         return path
-    found = ", ".join(entry.name for entry in below[:12]) or "no directories"
+    below = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
+    found = ", ".join(below[:12]) or "no directories"
     raise TinybertError(
         f"{path} does not hold {task.title}: there should be a directory {task.title} with "
         f"train.tsv in it (found: {found})"
+    )
+
+
+def _own_folders(task: GlueTask, path: Path) -> list[Path]:
+    """The directories in ``path`` that have the task's name, in any spelling."""
+    names = (task.config, *task.aliases)
+    return sorted(
+        entry for entry in path.iterdir() if entry.is_dir() and plain_name(entry.name) in names
     )
 
 
@@ -272,7 +294,7 @@ def _label_array(
 ) -> NDArray[np.generic]:
     spellings = spelled(labels, lines, where)
     if task.label_names:
-        return class_numbers(spellings, task.label_names, lines, where)
+        return class_numbers(spellings, task.label_names, lines, where, first=0)
     return values_of(spellings, lines, where)
 
 
