@@ -125,7 +125,7 @@ ERRORS: dict[str, dict[str, str]] = {
     "hub-teacher": {
         "no order of the data's labels is clearly right": f"{HUB} --data few.csv",
         "the order of the teacher's labels is suspicious": (
-            f"{HUB} --data reviews.csv --teacher-labels positive,negative"
+            "distill --teacher lying-teacher --output new --data reviews.csv"
         ),
         "the teacher's labels (negative, positive) are not the data's (bad, good)": (
             "distill --teacher teacher --output new --data other.csv"

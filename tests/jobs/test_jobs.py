@@ -19,6 +19,7 @@ FIELDS = {
     *("task", "metric", "teacher", "student", "retention", "controls"),
     *("seconds", "stages", "settings", "versions"),
 }
+TASK_FIELDS = {"rows", "data", "text_columns", "inputs"}
 MODEL_FIELDS = {"score", "parameters", "flops_128", "layers", "hidden"}
 
 
@@ -83,10 +84,10 @@ def written(directory: Path) -> dict[str, Any]:
 
 def test_the_teacher_learns_the_task(place: Path) -> None:
     results = written(place / "teacher")
-    assert results.keys() == FIELDS
+    assert results.keys() == FIELDS | TASK_FIELDS
     assert results["teacher"] is None
     assert results["retention"] is None
-    assert results["student"].keys() == MODEL_FIELDS
+    assert results["student"].keys() == MODEL_FIELDS | {"scores"}
     assert results["student"]["score"] > 0.8
     assert results["settings"]["epochs"] == 6
 
@@ -109,9 +110,10 @@ def test_a_general_student(place: Path, general: dict[str, Any]) -> None:
 
 def test_a_task_student(place: Path, distilled: dict[str, Any]) -> None:
     results = written(place / "student")
-    assert results.keys() == FIELDS | {"agreement"}
+    more = {"agreement", "control_scores", "size", "teacher_fine_tuned", "teacher_name"}
+    assert results.keys() == FIELDS | TASK_FIELDS | more
     for name in ("teacher", "student"):
-        assert results[name].keys() == MODEL_FIELDS
+        assert results[name].keys() == MODEL_FIELDS | {"scores"}
     assert (results["task"], results["metric"]) == ("train", "accuracy")
     assert results["teacher"]["score"] > 0.8
     assert results["student"]["score"] > 0.7

@@ -130,4 +130,10 @@ def _spoilt(place: Path) -> None:
     more = [row for row in reviews(80, 31) if row[1] == SENTIMENT[1]][:30]
     write(place / "few.csv", ["text", "label"], few + more)
     tiny.task_file(place / "topics.csv", 60)
+    lying = place / "lying-teacher"
+    shutil.copytree(place / "teacher", lying)
+    config = json.loads((lying / "config.json").read_text())
+    names = dict(enumerate(reversed(SENTIMENT)))
+    config |= {"id2label": names, "label2id": {name: n for n, name in names.items()}}
+    (lying / "config.json").write_text(json.dumps(config))
     (place / "kept-teacher").mkdir()

@@ -201,8 +201,8 @@ def checked_values(
     """Values by setting name, each of its setting's type; ``TinybertError`` says what is not.
 
     >>> from tinybert.settings import DistillSettings
-    >>> checked_values({"data": "train.csv"}, DistillSettings)
-    {'data': PosixPath('train.csv')}
+    >>> checked_values({"output": "student"}, DistillSettings)
+    {'output': PosixPath('student')}
     """
     options = {option.name: option for option in _options(settings_class)}
     values = {}
