@@ -181,6 +181,12 @@ def label_names(config: Any) -> tuple[str, ...]:
     return tuple(config.id2label[i] for i in range(config.num_labels))
 
 
+def set_labels(model: PreTrainedModel, names: Sequence[str]) -> None:
+    """Name the outputs of a model, in their order."""
+    model.config.id2label = dict(enumerate(names))
+    model.config.label2id = {name: number for number, name in enumerate(names)}
+
+
 class Teacher:
     """A frozen model that shows its taps.
 

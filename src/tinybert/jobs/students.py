@@ -32,6 +32,7 @@ from tinybert.teachers import (
     label_names,
     load_encoder,
     load_tokenizer,
+    set_labels,
     tokenizers_agree,
 )
 
@@ -99,8 +100,7 @@ def speak_labels(model: PreTrainedModel, labels: Sequence[str]) -> None:
     own = label_names(model.config)
     with torch.no_grad():
         reorder_outputs(model, aligned_labels(own, labels))
-    model.config.id2label = dict(enumerate(labels))
-    model.config.label2id = {name: i for i, name in enumerate(labels)}
+    set_labels(model, labels)
 
 
 def uses_attention(weights: dict[str, Any]) -> bool:

@@ -24,9 +24,9 @@ from tinybert.progress import Reporter
 from tinybert.settings import DistillSettings, FinetuneSettings
 from tinybert.tasks.metrics import default_metric, metric_kind
 from tinybert.tasks.task import Kind
-from tinybert.teachers import has_head, head_labels, load_encoder
+from tinybert.teachers import has_head, head_labels, load_encoder, set_labels
 
-__all__ = ["fine_tuned", "kept_teacher", "set_labels", "task_teacher"]
+__all__ = ["fine_tuned", "kept_teacher", "task_teacher"]
 
 TESTED_ROWS, LEAST_OF_A_CLASS = 512, 12
 """Labelled rows on which the order of a teacher's labels is tested, and of one class at least."""
@@ -125,12 +125,6 @@ def _labelled_sample(rows: TaskRows) -> TokenRows | None:
     each = max(LEAST_OF_A_CLASS, TESTED_ROWS // len(rows.task.label_names))
     taken = [order[labels[order] == k][:each] for k in range(len(rows.task.label_names))]
     return rows.train.take(np.sort(np.concatenate(taken)))
-
-
-def set_labels(model: PreTrainedModel, names: tuple[str, ...]) -> None:
-    """Name the outputs of a model, in their order."""
-    model.config.id2label = dict(enumerate(names))
-    model.config.label2id = {name: number for number, name in enumerate(names)}
 
 
 def _with_new_head(settings: DistillSettings, rows: TaskRows, path: str) -> PreTrainedModel:
