@@ -218,7 +218,7 @@ the teacher's ratio (at width 312 under such a teacher as BERT, TinyBERT_4's own
 `4x312x1200x12` says all four; `half` and `third` are of the teacher's depth at its width; names \
 are {presets}. Attention transfer needs the teacher's number of heads.
 
-This page is made from `settings.py` by `python tests/test_docs.py`; a test compares the two.
+This page is made from `settings/` by `python tests/test_docs.py`; a test compares the two.
 """
 
 

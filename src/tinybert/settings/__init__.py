@@ -1,0 +1,48 @@
+"""What every verb can be told: one typed dataclass a verb, from which flags, YAML and help follow.
+
+Nothing here imports torch, so that ``--help`` answers at once. Defaults are the paper's (TinyBERT,
+section 4.2) unless the help text says otherwise.
+"""
+
+from tinybert.settings.base import Checked, setting
+from tinybert.settings.general import GeneralSettings
+from tinybert.settings.models import ConvertSettings, EvaluateSettings, PredictSettings
+from tinybert.settings.shared import (
+    Attention,
+    DataSettings,
+    LossSettings,
+    Precision,
+    RowSettings,
+    RunSettings,
+    Start,
+    StudentSettings,
+)
+from tinybert.settings.tasks import (
+    DemoSettings,
+    DistillSettings,
+    FinetuneSettings,
+    GlueSettings,
+    SizeSettings,
+)
+
+__all__ = [
+    "Attention",
+    "Checked",
+    "ConvertSettings",
+    "DataSettings",
+    "DemoSettings",
+    "DistillSettings",
+    "EvaluateSettings",
+    "FinetuneSettings",
+    "GeneralSettings",
+    "GlueSettings",
+    "LossSettings",
+    "Precision",
+    "PredictSettings",
+    "RowSettings",
+    "RunSettings",
+    "SizeSettings",
+    "Start",
+    "StudentSettings",
+    "setting",
+]

@@ -1,0 +1,86 @@
+"""Of the verbs that use a model as it is: ``evaluate``, ``predict``, ``convert``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tinybert.settings.base import Checked, setting
+from tinybert.settings.shared import RowSettings
+
+__all__ = ["ConvertSettings", "EvaluateSettings", "PredictSettings"]
+
+
+@dataclass
+class EvaluateSettings(RowSettings):
+    """Score a classifier or regressor on labelled rows."""
+
+    model: str | None = setting(None, "model directory")
+    data: str | None = setting(
+        None,
+        "rows to score: a file, directory or Hub dataset; with --task the directory of GLUE's "
+        "files, or a Hub dataset (default: nyu-mll/glue)",
+        "main",
+    )
+    task: str | None = setting(
+        None, "GLUE task whose official dev set is scored, MNLI's two parts apart", "main"
+    )
+    teacher: str | None = setting(None, "also report agreement with this model", "main")
+    json: Path | None = setting(None, "write the figures to this file", "main")
+
+
+@dataclass
+class PredictSettings(RowSettings):
+    """Answer rows, which need no labels, or GLUE's official test sets."""
+
+    model: str | None = setting(None, "classifier or regressor: directory or Hub name", "main")
+    data: str | None = setting(
+        None,
+        "rows to answer: a file, directory or Hub dataset; with --task the directory of GLUE's "
+        "files, or a Hub dataset (default: nyu-mll/glue)",
+        "main",
+    )
+    output: Path | None = setting(
+        None,
+        "file of predictions (.jsonl, .csv, .parquet); with --task a directory, which may hold the "
+        "files of other tasks",
+        "main",
+    )
+    task: str | None = setting(
+        None,
+        "GLUE task whose test sets are answered, in the leaderboard's format: cola, sst-2, mrpc, "
+        "sts-b, qqp, mnli, qnli, rte, wnli",
+        "main",
+    )
+    label: str | None = setting(
+        None, "label column, to score the predictions as well; default: none", "data"
+    )
+    overwrite: bool = setting(False, "replace what is at OUTPUT", "run")
+
+
+@dataclass
+class ConvertSettings(Checked):
+    """Turn a checkpoint of the TinyBERT authors' code into a Hugging Face directory."""
+
+    model: Path | None = setting(
+        None, "directory with pytorch_model.bin, config.json or bert_config.json, and vocab.txt"
+    )
+    output: Path | None = setting(None, "directory to write; appears only when it is whole")
+    labels: str | None = setting(
+        None,
+        "names of the classifier's outputs, in their order: negative,positive; default: the "
+        "configuration's own, else LABEL_0, LABEL_1, …",
+    )
+    head: Literal["auto", "relu", "tanh"] = setting(
+        "auto",
+        "what the classifier reads: relu of the pooler's output (the authors' task models), or the "
+        "output itself (tanh, the standard head); auto: relu, unless the configuration names the "
+        "standard class",
+    )
+    vocab: Path | None = setting(None, "vocabulary, one piece a line; default: MODEL/vocab.txt")
+    lower_case: bool | None = setting(
+        None, "lower-case all text; default: if no piece of the vocabulary has a capital"
+    )
+    overwrite: bool = setting(False, "replace the output directory", "run")
+    dry_run: bool = setting(False, "read and check everything, write nothing", "run")

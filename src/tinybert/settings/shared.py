@@ -1,0 +1,156 @@
+"""What several verbs share: running, the student, losses, rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tinybert.settings.base import Checked, setting
+
+__all__ = [
+    "Attention",
+    "DataSettings",
+    "LossSettings",
+    "Precision",
+    "RowSettings",
+    "RunSettings",
+    "Start",
+    "StudentSettings",
+]
+
+Start = Literal["auto", "pca", "layers", "random"]
+Precision = Literal["auto", "float32", "bfloat16"]
+Attention = Literal["auto", "direct", "fused"]
+
+
+@dataclass
+class RunSettings(Checked):
+    """What every run shares."""
+
+    output: Path | None = setting(None, "directory to write; appears only when it is whole")
+    overwrite: bool = setting(
+        False,
+        "replace the output directory (distill: and OUTPUT-teacher) and any unfinished run",
+        "run",
+    )
+    resume: bool = setting(False, "go on with the unfinished run of this output directory", "run")
+    dry_run: bool = setting(False, "check everything, print the plan, train nothing", "run")
+    seed: int = setting(42, "seed of splits, starts, data order and dropout", "run", least=0)
+    precision: Precision = setting(
+        "auto", "of the student's training; auto: the faster one here, measured once a run", "speed"
+    )
+    teacher_precision: Precision = setting(
+        "auto", "of the teacher; auto: bfloat16 where this machine is fast at it", "speed"
+    )
+    attention: Attention = setting(
+        "auto", "how the student runs attention; auto: the faster one here, measured once", "speed"
+    )
+    token_budget: int = setting(
+        4096, "padded tokens a micro-batch; bounds memory", "speed", least=1
+    )
+    tensorboard: bool = setting(False, "also log for TensorBoard, in OUTPUT/tensorboard", "run")
+    log_every: int = setting(50, "steps between log lines", "run", least=1)
+    gradient_norms_every: int = setting(
+        0,
+        "steps between gradient norms per term in the log; 0: never",
+        "run",
+        least=0,
+    )
+
+
+@dataclass
+class StudentSettings(Checked):
+    """Which student, and what it starts from."""
+
+    student: str = setting(
+        "auto",
+        "layers x width (4x312), full form layers x width x feed-forward x heads "
+        "(4x312x1200x12), a name (tinybert-4), or a student's directory; auto: follows from the "
+        "teacher and the data, and says why",
+        "student",
+    )
+    start: Start = setting(
+        "auto",
+        "pca, layers or random (the paper's); auto: pca where the architecture allows it, else "
+        "layers at the teacher's width, else random",
+        "student",
+    )
+    layer_mapping: str = setting(
+        "uniform", "g(m): uniform (the paper's), top, bottom, or a list such as 2,4,6", "student"
+    )
+    dropout: float | None = setting(
+        None,
+        "dropout of the student while it trains; default: the teacher's",
+        "student",
+        least=0,
+        most=0.99,
+    )
+    shared_projection: bool = setting(
+        True, "one W_h for all layers (the paper's formula) or one a layer", "student"
+    )
+
+
+@dataclass
+class LossSettings(Checked):
+    """Weights of the intermediate terms."""
+
+    attention_weight: str = setting(
+        "1", "λ of attention scores: one number, or one a layer (1,1,0.5,0)", "losses"
+    )
+    hidden_weight: str = setting("1", "λ of hidden states: one number, or one a layer", "losses")
+    embedding_weight: float = setting(1.0, "λ of the embedding output", "losses", least=0)
+
+
+@dataclass
+class RowSettings(Checked):
+    """How rows are read."""
+
+    text: str | None = setting(
+        None, "text column, or two with a comma; default: guessed and told", "data"
+    )
+    label: str | None = setting(None, "label column; default: guessed and told", "data")
+    metric: str | None = setting(
+        None, "accuracy, f1, macro_f1, mcc, pearson, spearman, pearson_spearman", "data"
+    )
+    max_length: int = setting(
+        128, "tokens a row, specials included (paper: 64, pairs 128)", "data", least=4
+    )
+
+
+@dataclass
+class DataSettings(RowSettings):
+    """Task rows to learn from."""
+
+    data: str | None = setting(
+        None,
+        "training rows: a file (CSV, TSV, JSONL, Parquet; .gz, .zst, .xz, .bz2), a directory of "
+        "them, or a Hub dataset (owner/name, owner/name:config); for a GLUE task the directory of "
+        "its files",
+        "data",
+    )
+    dev: str | None = setting(
+        None, "rows to choose the model on; default: the data's own, or split off", "data"
+    )
+    test: str | None = setting(
+        None, "rows to report on; default: the data's own, or a half of the dev rows", "data"
+    )
+    dev_share: float = setting(
+        0.1,
+        "share of the training rows to split off where there are no dev rows",
+        "data",
+        above=0,
+        most=0.5,
+    )
+    task: str = setting(
+        "auto",
+        "classification or regression (auto: read from the labels), or a GLUE task: cola, sst-2, "
+        "mrpc, sts-b, qqp, mnli, qnli, rte, wnli",
+        "data",
+    )
+    labels: str | None = setting(
+        None, "names of the classes, in the order of their numbers: negative,positive", "data"
+    )
+    rows: int | None = setting(
+        None, "train on so many rows at most, drawn by the seed", "data", least=10
+    )
