@@ -36,6 +36,7 @@ __all__ = ["Run", "Stage", "StageResult", "save_student"]
 
 STAGE_FILE = "stage.json"
 SETTINGS_FILE = "settings.json"
+LOG_FILE = "log.jsonl"
 STAGE_COPIES = 12
 """Copies of its float32 weights that a stage leaves on the disk at most: two checkpoints and one
 being written, each with two moments of the optimiser; the best weights; two student directories."""
@@ -234,7 +235,7 @@ class Run:
             self.reporter.say(f"{stage.name}: already finished")
             return StageResult(directory, record)
         begun = time.perf_counter()
-        trainer, tokenizer, projections = self._trainer(stage, student)
+        trainer, tokenizer, projections = self.trainer(stage, student)
         with self.reporter.track(trainer.total_steps, stage.name) as progress:
             trainer.add_callback(_Progress(progress, trainer.total_steps))
             trainer.resume()
@@ -265,7 +266,7 @@ class Run:
             result = self.run(stage, result.directory)
         return result
 
-    def _trainer(
+    def trainer(
         self, stage: Stage, student: Path
     ) -> tuple[DistillationTrainer, PreTrainedTokenizerBase, Projections | None]:
         # A head or projections that are new get the same start in every process and on resume.
@@ -313,13 +314,15 @@ class Run:
     def finish(self, result: StageResult, files: Mapping[str, Any]) -> Path:
         """Publish the last student as the output directory, with ``files`` beside it.
 
-        Text is written as it is, anything else as JSON.
+        Text is written as it is, anything else as JSON. The log of every stage goes along as
+        ``log.jsonl``, one line an entry.
         """
         self.state.wait_for_everyone()  # the others may still read what is about to go
         if self.is_main:
             with whole_directory(self.output, overwrite=self.overwrite) as temporary:
                 shutil.copytree(result.directory, temporary, dirs_exist_ok=True)
                 (temporary / STAGE_FILE).unlink(missing_ok=True)
+                (temporary / LOG_FILE).write_text(_log_lines(self.finished), encoding="utf-8")
                 if (self.work / "tensorboard").is_dir():
                     shutil.copytree(self.work / "tensorboard", temporary / "tensorboard")
                 for name, content in files.items():
@@ -330,6 +333,12 @@ class Run:
             shutil.rmtree(self.work, ignore_errors=True)
         self.state.wait_for_everyone()
         return self.output
+
+
+def _log_lines(records: Sequence[Mapping[str, Any]]) -> str:
+    """Entries of all stages' logs, one JSON object a line, each with its stage's name."""
+    entries = ({"stage": r["name"], **entry} for r in records for entry in r["log"])
+    return "".join(json.dumps(entry) + "\n" for entry in entries)
 
 
 def set_dropout(model: PreTrainedModel, p: float) -> None:

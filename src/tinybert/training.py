@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,6 +34,7 @@ from tinybert.batching import StepSampler, TokenRows, step_loader
 from tinybert.distiller import Distiller, count_units
 from tinybert.errors import TinybertError
 from tinybert.outputs import whole_file
+from tinybert.schedule import Due, Schedule
 from tinybert.taps import Taps
 from tinybert.teachers import Teacher
 
@@ -40,32 +42,6 @@ __all__ = ["DistillationTrainer", "Schedule"]
 
 Evaluation = Callable[[Distiller], dict[str, float]]
 WEIGHTS = "model.safetensors"
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long and how fast a stage learns. Defaults are the paper's (section 4.2, task stages)."""
-
-    epochs: float = 3.0
-    steps: int | None = None  # overrides epochs
-    batch_size: int = 32  # rows an optimiser step, over all processes
-    learning_rate: float = 5e-5
-    warmup: float = 0.1  # share of the steps
-    decay: str = "linear"
-    weight_decay: float = 0.01
-    max_gradient_norm: float = 1.0
-    token_budget: int = 4096  # padded tokens a micro-batch
-    evaluations: int = 1  # an epoch; 0: only at the end
-    checkpoints: int = 1  # an epoch
-    keep_checkpoints: int = 2
-    log_every: int = 50
-    gradient_norms_every: int = 0  # steps; 0: never
-
-    def total_steps(self, rows: int) -> int:
-        """Optimiser steps for that many rows."""
-        if self.steps is not None:
-            return self.steps
-        return max(1, math.ceil(self.epochs * math.ceil(rows / self.batch_size)))
 
 
 @dataclass
@@ -133,6 +109,8 @@ class DistillationTrainer(Trainer):
         self._staging: Path | None = None
         self._sums: dict[str, Tensor] = {}
         self._summed = 0
+        self._begun: float | None = None
+        self._seconds_before = 0.0
         per_epoch = math.ceil(len(rows) / schedule.batch_size)
         on_cpu = not torch.cuda.is_available() if cpu is None else cpu
         fused = "adamw_torch_fused"
@@ -151,7 +129,8 @@ class DistillationTrainer(Trainer):
             fp16=precision == "float16",
             tf32=None if on_cpu else False,
             seed=seed,
-            eval_strategy="no",  # ours is driven by _due: see _StageCallback
+            eval_strategy="no",  # when to evaluate and to save is for Due to say
+            eval_on_start=schedule.evaluations_in_all is not None and evaluation is not None,
             save_strategy="no",
             logging_strategy="steps",
             logging_steps=schedule.log_every,
@@ -166,16 +145,20 @@ class DistillationTrainer(Trainer):
         # One process, one device: several GPUs are for torchrun or accelerate launch.
         if arguments.n_gpu > 1:
             arguments._n_gpu = 1
-        self.eval_steps = _every(per_epoch, schedule.evaluations, self.total_steps)
-        self.save_steps = _every(per_epoch, schedule.checkpoints, self.total_steps)
+        due = Due(schedule, per_epoch, self.total_steps, evaluation is not None, self._agreed)
         super().__init__(
-            model=distiller, args=arguments, callbacks=[_Due(self), *(callbacks or [])]
+            model=distiller, args=arguments, callbacks=[_Clock(self), due, *(callbacks or [])]
         )
         from transformers.trainer_callback import PrinterCallback
 
         self.remove_callback(PrinterCallback)
         if teacher is not None:
             cast(nn.Module, teacher.model).to(self.args.device)
+
+    def begin_clock(self) -> None:
+        """Count the seconds of training from here, on top of those that the log remembers."""
+        before = [e["seconds"] for e in self.state.log_history if "seconds" in e]
+        self._seconds_before, self._begun = (before or [0.0])[-1], time.monotonic()
 
     @property
     def distiller(self) -> Distiller:
@@ -296,7 +279,8 @@ class DistillationTrainer(Trainer):
     # --- log ----------------------------------------------------------------------------------
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """The parent's log, with the mean of every term since the last line and real epochs."""
+        """The parent's log, with the mean of every term since the last line, real epochs, and the
+        seconds of training so far."""
         if "loss" in logs and self._summed:
             world = self.args.world_size
             for name, value in self._sums.items():
@@ -308,12 +292,21 @@ class DistillationTrainer(Trainer):
                 if layer:
                     logs[f"terms/{kind}"] = logs.get(f"terms/{kind}", 0.0) + float(mean)
             self._sums, self._summed = {}, 0
+        if self._begun is not None:  # of the training so far, stops left out
+            logs["seconds"] = round(self._seconds_before + time.monotonic() - self._begun, 2)
         per_epoch = math.ceil(len(self.rows) / self.schedule.batch_size)
         epoch, self.state.epoch = self.state.epoch, self.state.global_step / per_epoch
         super().log(logs, start_time)
         self.state.epoch = epoch
 
     # --- evaluation ---------------------------------------------------------------------------
+
+    def _agreed(self, wish: bool) -> bool:
+        """What the main process wishes, told to all: clocks differ."""
+        if self.args.world_size == 1:
+            return wish
+        mine = float(wish and self.args.process_index == 0)
+        return bool(self.accelerator.reduce(torch.tensor(mine, device=self.args.device), "sum"))
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Run the stage's evaluation; keep the weights if its metric is the best so far."""
@@ -354,6 +347,7 @@ class DistillationTrainer(Trainer):
     def resume(self) -> None:
         """Train from the newest whole checkpoint, or from the start."""
         latest = checkpoints.newest_whole(self.directory)
+        self.args.eval_on_start &= latest is None
         self.train(resume_from_checkpoint=None if latest is None else str(latest))
 
     def _get_output_dir(self, trial: Any = None) -> str:
@@ -391,24 +385,9 @@ class DistillationTrainer(Trainer):
         load_model(model or self.distiller, str(Path(resume_from_checkpoint) / WEIGHTS))
 
 
-def _every(per_epoch: int, times: int, total: int) -> int | None:
-    """Steps between ``times`` events an epoch; None for no events."""
-    return None if times <= 0 else max(1, min(total, round(per_epoch / times)))
-
-
-class _Due(TrainerCallback):
-    """Says when to evaluate and to save: every so many steps; log and evaluate at the end too."""
-
+class _Clock(TrainerCallback):
     def __init__(self, trainer: DistillationTrainer) -> None:
         self.trainer = trainer
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
-        control.should_log |= state.global_step >= self.trainer.total_steps
-        step, last = state.global_step, state.global_step >= self.trainer.total_steps
-        if self.trainer.evaluation is not None:
-            every = self.trainer.eval_steps
-            control.should_evaluate = last or (every is not None and step % every == 0)
-        every = self.trainer.save_steps
-        # The finished stage is written whole anyway: no checkpoint after its last step.
-        control.should_save = not last and every is not None and step % every == 0
-        return control
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.trainer.begin_clock()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import re
 from dataclasses import dataclass
 
 from tinybert.errors import TinybertError
+from tinybert.quantities import quantity
 
 __all__ = ["Bounds", "parse_latency", "parse_size", "parse_speedup"]
 
@@ -76,7 +75,7 @@ def parse_latency(text: str | float) -> float:
     >>> parse_latency("5ms"), parse_latency("0.005s"), parse_latency("5"), parse_latency(2.5)
     (5.0, 5.0, 5.0, 2.5)
     """
-    return _quantity(text, _MILLISECONDS, "--max-latency", "time", "5ms, 0.005s, or 5 (ms)")
+    return quantity(text, _MILLISECONDS, "--max-latency", "time", "5ms, 0.005s, or 5 (ms)")
 
 
 def parse_size(text: str | float) -> float:
@@ -88,7 +87,7 @@ def parse_size(text: str | float) -> float:
     >>> parse_size("20MB"), parse_size("20M"), parse_size("0.02GB"), parse_size("1MiB")
     (20.0, 20.0, 20.0, 1.048576)
     """
-    return _quantity(text, _MEGABYTES, "--max-size", "size", "20MB, 0.02GB, or 20 (MB)")
+    return quantity(text, _MEGABYTES, "--max-size", "size", "20MB, 0.02GB, or 20 (MB)")
 
 
 def parse_speedup(text: str | float) -> float:
@@ -100,19 +99,7 @@ def parse_speedup(text: str | float) -> float:
     >>> parse_speedup("8"), parse_speedup("8x"), parse_speedup(2)
     (8.0, 8.0, 2.0)
     """
-    value = _quantity(text, {"": 1.0, "x": 1.0, "×": 1.0}, "--speedup", "speed-up", "8 or 8x")
+    value = quantity(text, {"": 1.0, "x": 1.0, "×": 1.0}, "--speedup", "speed-up", "8 or 8x")
     if value < 1:
         raise TinybertError(f"--speedup {text} would be slower than the teacher: give 1 or more.")
-    return value
-
-
-def _quantity(
-    text: str | float, units: dict[str, float], flag: str, what: str, examples: str
-) -> float:
-    match = re.fullmatch(r"(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\s*([a-zµμ×]*)", str(text).strip().lower())
-    value = math.nan
-    if match and match[3] in units:
-        value = float(match[1] + (match[2] or "")) * units[match[3]]
-    if not 0 < value < math.inf:
-        raise TinybertError(f"{flag} {text} is no {what}: give a positive one such as {examples}.")
     return value
