@@ -13,12 +13,24 @@ from typing import TYPE_CHECKING, Any
 from tinybert.errors import TinybertError
 
 if TYPE_CHECKING:
-    from tinybert.api import convert, distill, evaluate, finetune, general, glue, predict
+    from tinybert.api import (
+        convert,
+        corpus_build,
+        corpus_show,
+        distill,
+        evaluate,
+        finetune,
+        general,
+        glue,
+        predict,
+    )
 
 __all__ = [
     "TinybertError",
     "__version__",
     "convert",
+    "corpus_build",
+    "corpus_show",
     "distill",
     "evaluate",
     "finetune",
@@ -32,7 +44,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     """The verbs come with torch and transformers, so they are imported when first used."""
-    if name in {"convert", "distill", "evaluate", "finetune", "general", "glue", "predict"}:
+    if name in __all__:
         from tinybert import api
 
         return getattr(api, name)

@@ -9,6 +9,8 @@ from tinybert.cli.options import checked_values
 from tinybert.progress import Reporter
 from tinybert.settings import (
     ConvertSettings,
+    CorpusBuildSettings,
+    CorpusShowSettings,
     DistillSettings,
     EvaluateSettings,
     FinetuneSettings,
@@ -17,7 +19,17 @@ from tinybert.settings import (
     PredictSettings,
 )
 
-__all__ = ["convert", "distill", "evaluate", "finetune", "general", "glue", "predict"]
+__all__ = [
+    "convert",
+    "corpus_build",
+    "corpus_show",
+    "distill",
+    "evaluate",
+    "finetune",
+    "general",
+    "glue",
+    "predict",
+]
 
 
 def _settings(kind: type, values: dict[str, Any]) -> Any:
@@ -25,10 +37,9 @@ def _settings(kind: type, values: dict[str, Any]) -> Any:
     for name in ("teacher", "model", "student", "data", "dev", "test"):
         if isinstance(values.get(name), Path):  # a Path is as good as a name
             values[name] = str(values[name])
-    if isinstance(values.get("corpus"), (str, Path)):
-        values["corpus"] = [values["corpus"]]
-    if "corpus" in values:
-        values["corpus"] = [str(path) for path in values["corpus"]]
+    if "corpus" in values and kind is not CorpusShowSettings:
+        given = values["corpus"]
+        values["corpus"] = [str(p) for p in ([given] if isinstance(given, (str, Path)) else given)]
     return kind(**checked_values(values, kind))
 
 
@@ -49,6 +60,31 @@ def general(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
     from tinybert.jobs.general import run_general
 
     return run_general(_settings(GeneralSettings, settings), Reporter(quiet))
+
+
+def corpus_build(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
+    """Tokenize text into a corpus; see :func:`general`.
+
+    ``corpus``, ``teacher`` and ``output`` of :class:`tinybert.settings.CorpusBuildSettings` are
+    needed.
+
+    Returns:
+        Counts, seconds and tokens a second.
+    """
+    from tinybert.jobs.corpus import run_corpus_build
+
+    return run_corpus_build(_settings(CorpusBuildSettings, settings), Reporter(quiet))
+
+
+def corpus_show(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
+    """Show a corpus; see :func:`general`. ``corpus`` is needed.
+
+    Returns:
+        Counts, lengths, vocabulary use, samples.
+    """
+    from tinybert.jobs.corpus import run_corpus_show
+
+    return run_corpus_show(_settings(CorpusShowSettings, settings), Reporter(quiet))
 
 
 def finetune(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from tinybert.errors import TinybertError
 __all__ = [
     "StepSampler",
     "TokenRows",
+    "TrainingRows",
     "length_batches",
     "micro_batches",
     "step_loader",
@@ -40,6 +41,33 @@ DEFAULT_TOKEN_BUDGET = 4096
 ROWS_AT_ONCE = 2048
 CHARACTERS_AT_ONCE = 1 << 20
 """Bounds of what is tokenized at a time: the tokens that are then cut off take memory too."""
+
+
+class TrainingRows(Protocol):
+    """Token rows wherever they lie: :class:`TokenRows`, or a corpus on disk.
+
+    ``labels`` (rows,) and ``targets`` (rows, labels) are None where there are none; ``lengths``
+    (rows,) are integers.
+    """
+
+    @property
+    def labels(self) -> NDArray[Any] | None: ...
+
+    @property
+    def targets(self) -> NDArray[np.float32] | None: ...
+
+    @property
+    def lengths(self) -> NDArray[Any]: ...
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> dict[str, Tensor]: ...
+
+    def lengths_of(self, indices: NDArray[np.int64]) -> NDArray[Any]: ...
+
+    def fingerprint(self) -> str: ...
+
+    def take(self, indices: Sequence[int] | NDArray[np.int64]) -> TokenRows: ...
 
 
 @dataclass
@@ -72,6 +100,10 @@ class TokenRows:
     @property
     def lengths(self) -> NDArray[np.int64]:
         return np.diff(self.offsets)
+
+    def lengths_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Tokens of some rows."""
+        return self.offsets[indices + 1] - self.offsets[indices]
 
     def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> dict[str, Tensor]:
         """Rows ``indices`` padded to their longest: ``input_ids``, ``attention_mask``, and where
@@ -276,7 +308,7 @@ def micro_batches(
 
 
 def length_batches(
-    rows: TokenRows, token_budget: int = 4 * DEFAULT_TOKEN_BUDGET, most_rows: int = 256
+    rows: TrainingRows, token_budget: int = 4 * DEFAULT_TOKEN_BUDGET, most_rows: int = 256
 ) -> Iterator[NDArray[np.int64]]:
     """All rows once, longest first, in batches of like lengths: for evaluation and caching."""
     order = np.argsort(-rows.lengths, kind="stable")
@@ -348,13 +380,13 @@ class _RowNumbers(Dataset[int]):
 
 
 class _StepCollator:
-    def __init__(self, rows: TokenRows, token_budget: int) -> None:
+    def __init__(self, rows: TrainingRows, token_budget: int) -> None:
         self.rows, self.token_budget = rows, token_budget
 
     def __call__(self, numbers: list[int]) -> dict[str, Any]:
         stand_in = len(numbers) == 1 and numbers[0] < 0
         indices = np.asarray([-n - 1 if n < 0 else n for n in numbers])
-        lengths = self.rows.offsets[indices + 1] - self.rows.offsets[indices]
+        lengths = self.rows.lengths_of(indices).astype(np.int64)
         pieces = micro_batches(lengths, self.token_budget)
         return {
             "micro_batches": [self.rows.batch(indices[piece]) for piece in pieces],
@@ -362,7 +394,7 @@ class _StepCollator:
         }
 
 
-def step_loader(rows: TokenRows, sampler: StepSampler, token_budget: int) -> DataLoader[Any]:
+def step_loader(rows: TrainingRows, sampler: StepSampler, token_budget: int) -> DataLoader[Any]:
     """A loader whose every item is one optimiser step of this process: a list of micro-batches."""
     return DataLoader(
         _RowNumbers(len(rows)),

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tinybert.batching import TokenRows
+from tinybert.batching import TrainingRows
 from tinybert.outputs import write_json_whole
 from tinybert.taps import TapRequest, run_with_taps, use_attention
 
@@ -85,7 +85,7 @@ def _student_seconds(
 def choose(
     file: Path,
     student: PreTrainedModel,
-    rows: TokenRows,
+    rows: TrainingRows,
     *,
     precision: str = "auto",
     teacher_precision: str = "auto",

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from tinybert.batching import TokenRows, length_batches, micro_batches
+from tinybert.batching import TokenRows, TrainingRows, length_batches, micro_batches
 from tinybert.distiller import Distiller, count_units
 from tinybert.taps import TapRequest, Taps, run_with_taps
 from tinybert.tasks.metrics import compute
@@ -55,7 +55,7 @@ def task_scores(rows: TokenRows, metric: str) -> Callable[[Distiller], dict[str,
 
 
 def held_out_losses(
-    rows: TokenRows, teacher: Teacher, token_budget: int = 4096
+    rows: TrainingRows, teacher: Teacher, token_budget: int = 4096
 ) -> Callable[[Distiller], dict[str, float]]:
     """An evaluation for the trainer: the objective and each of its terms on rows not trained on."""
 

@@ -30,6 +30,7 @@ __all__ = [
     "fsync",
     "fsync_tree",
     "is_out_of_space",
+    "move_into_place",
     "whole_directory",
     "whole_file",
     "write_json_whole",
@@ -115,7 +116,7 @@ def whole_directory(path: str | Path, overwrite: bool = False) -> Iterator[Path]
             try:
                 yield partial
                 fsync_tree(partial)
-                _move_into_place(partial, path, overwrite)
+                move_into_place(partial, path, overwrite)
             except BaseException:
                 shutil.rmtree(partial, ignore_errors=True)
                 raise
@@ -235,7 +236,12 @@ def _check_replaceable(path: Path) -> None:
         raise TinybertError(f"output {path} is a mount point: choose a directory inside it")
 
 
-def _move_into_place(partial: Path, path: Path, overwrite: bool) -> None:
+def move_into_place(partial: Path, path: Path, overwrite: bool) -> None:
+    """Rename a finished directory; with ``overwrite`` the one that is there goes only then.
+
+    Raises:
+        TinybertError: another program made ``path`` meanwhile; what was finished is kept.
+    """
     if overwrite and path.exists():
         # Under a name of its own: between the two renames it is the only whole result.
         old = path.parent / _hidden_name(path.name, _OLD)

@@ -27,7 +27,9 @@ class Schedule:
     max_gradient_norm: float = 1.0
     token_budget: int = 4096  # padded tokens a micro-batch
     evaluations: int = 1  # an epoch; 0: only at the end
-    evaluations_in_all: int | None = None  # over the whole stage, before its first step too
+    evaluations_in_all: int | None = (
+        None  # over the whole stage at most; one before its first step too
+    )
     checkpoints: int = 1  # an epoch
     checkpoint_seconds: float | None = None  # and at the latest so long after the last one
     keep_checkpoints: int = 2
@@ -43,7 +45,7 @@ class Schedule:
     def evaluation_steps(self, per_epoch: int, total: int) -> int | None:
         """Steps between evaluations; None: only at the end."""
         if self.evaluations_in_all is not None:
-            return max(1, round(total / self.evaluations_in_all))
+            return max(1, math.ceil(total / self.evaluations_in_all))
         return _every(per_epoch, self.evaluations, total)
 
     def checkpoint_steps(self, per_epoch: int, total: int) -> int | None:
@@ -82,7 +84,6 @@ class Due(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.saved = time.monotonic()
-
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
         step, last = state.global_step, state.global_step >= self.total

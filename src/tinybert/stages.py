@@ -20,7 +20,7 @@ from accelerate import PartialState
 from accelerate.utils import set_seed
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
-from tinybert.batching import TokenRows
+from tinybert.batching import TrainingRows
 from tinybert.choices import Choices, choose
 from tinybert.distiller import Distiller
 from tinybert.errors import TinybertError
@@ -61,7 +61,7 @@ class Stage:
     name: str
     objective: Objective
     schedule: Schedule
-    rows: TokenRows
+    rows: TrainingRows
     labels: Sequence[str] | None = None
     regression: bool = False
     teacher: Teacher | None = None
@@ -181,7 +181,7 @@ class Run:
     def is_main(self) -> bool:
         return bool(self.state.is_main_process)
 
-    def choices(self, student: PreTrainedModel, rows: TokenRows, batch_size: int) -> Choices:
+    def choices(self, student: PreTrainedModel, rows: TrainingRows, batch_size: int) -> Choices:
         """Precision and attention of this run: measured by the main process, once."""
         file = self.work / "choices.json"
         precision, teacher_precision, attention = self.wanted
@@ -219,12 +219,15 @@ class Run:
                 with whole_directory(directory) as temporary:
                     make(temporary)
             except TinybertError:
-                # Input that fits nothing leaves no run behind that would have to be cleared away.
-                if all(entry.name == SETTINGS_FILE for entry in self.work.iterdir()):
-                    shutil.rmtree(self.work)
+                self.discard_if_empty()
                 raise
         self.state.wait_for_everyone()
         return directory
+
+    def discard_if_empty(self) -> None:
+        """Input that fits nothing leaves no run behind that would have to be cleared away."""
+        if all(entry.name == SETTINGS_FILE for entry in self.work.iterdir()):
+            shutil.rmtree(self.work)
 
     def run(self, stage: Stage, student: Path) -> StageResult:
         """Run one stage from the directory ``student``, or return what it left earlier."""

@@ -30,7 +30,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from tinybert import checkpoints
-from tinybert.batching import StepSampler, TokenRows, step_loader
+from tinybert.batching import StepSampler, TrainingRows, step_loader
 from tinybert.distiller import Distiller, count_units
 from tinybert.errors import TinybertError
 from tinybert.outputs import whole_file
@@ -78,7 +78,7 @@ class DistillationTrainer(Trainer):
     def __init__(
         self,
         distiller: Distiller,
-        rows: TokenRows,
+        rows: TrainingRows,
         schedule: Schedule,
         directory: str | Path,
         *,

@@ -22,6 +22,8 @@ __all__ = ["VERBS", "entry", "leave", "main"]
 
 VERBS: dict[str, tuple[str, str]] = {
     "demo": ("tinybert.cli.demo", "Distil a real teacher end to end, offline, in minutes."),
+    "corpus build": ("tinybert.cli.corpus_build", "Text to tokens, once: a corpus for `general`."),
+    "corpus show": ("tinybert.cli.corpus_show", "What is in a corpus; whether it is whole."),
     "general": ("tinybert.cli.general", "Raw text to a general student."),
     "finetune": ("tinybert.cli.finetune", "A model and a labelled task to a fine-tuned model."),
     "distill": (
@@ -92,6 +94,7 @@ def _run(arguments: list[str]) -> None:
 
         sys.stdout.write(f"tinybert {__version__}\n")
         return
+    name, rest = _verb(arguments)
     if name not in VERBS:
         near = difflib.get_close_matches(name, VERBS, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"give one of {', '.join(VERBS)}"
@@ -102,7 +105,23 @@ def _run(arguments: list[str]) -> None:
 
     from tinybert.cli.verbs import run_verb
 
-    run_verb(module.VERB, arguments[1:])
+    run_verb(module.VERB, rest)
+
+
+def _verb(arguments: list[str]) -> tuple[str, list[str]]:
+    """The verb, of one word or two, and what follows it.
+
+    Raises:
+        TinybertError: the second word of two is missing or unknown.
+    """
+    first, *rest = arguments
+    seconds = [verb.split()[1] for verb in VERBS if verb.startswith(f"{first} ")]
+    if not seconds:
+        return first, rest
+    if rest and rest[0] in seconds:
+        return f"{first} {rest[0]}", rest[1:]
+    verbs = " or ".join(f"`tinybert {first} {second}`" for second in seconds)
+    raise TinybertError(f"{first} what? Say {verbs} (each has --help).")
 
 
 def _help() -> str:
@@ -127,7 +146,7 @@ def _help() -> str:
 
 def _stopped(arguments: list[str]) -> int:
     hint = ""
-    verb = arguments[0] if arguments else ""
+    verb = next((v for v in VERBS if arguments[: len(v.split())] == v.split()), "")
     if _has_resume(verb):
         hint = ": the run goes on from its last checkpoint with the same command and --resume"
     sys.stderr.write(f"\ntinybert: stopped{hint}\n")

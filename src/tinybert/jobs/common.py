@@ -31,6 +31,14 @@ def required(value: Any, flag: str, what: str) -> Any:
     return value
 
 
+def check_json(path: Path | None) -> None:
+    """Refuse, before any work, a file of figures that cannot be written."""
+    if path is not None and not path.absolute().parent.is_dir():
+        raise TinybertError(f"there is no directory {path.parent} for {path}.")
+    if path is not None and path.is_dir():
+        raise TinybertError(f"{path} is a directory: give a file's name.")
+
+
 def open_run(
     settings: RunSettings,
     reporter: Reporter,

@@ -24,7 +24,8 @@ from tinybert.jobs.common import (
     versions,
 )
 from tinybert.jobs.finetune import finetune_stage
-from tinybert.jobs.general import general_stage, split_held_out
+from tinybert.jobs.general import general_stage
+from tinybert.jobs.general_corpus import split_blocks
 from tinybert.jobs.rows import TaskRows, tokenized
 from tinybert.jobs.students import begin_student, frozen
 from tinybert.jobs.task_stages import control_stages, distillation_stages
@@ -189,7 +190,7 @@ def _student(
     reporter.heading("Student: general distillation, then the task")
     encoder = load_encoder(encoder_path)
     begun = begin_student(run, distill, encoder, demo.tokenizer, demo.blocks, name=f"{prefix}start")
-    train, held_out = split_held_out(demo.blocks, 64, demo.settings.seed)
+    train, held_out = split_blocks(demo.blocks, 64, demo.settings.seed)
     stage = general_stage(
         run, general_settings, encoder, begun, train, held_out, f"{prefix}general"
     )

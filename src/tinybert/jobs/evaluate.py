@@ -9,8 +9,9 @@ from transformers import PreTrainedModel
 from tinybert.batching import tokenize
 from tinybert.errors import TinybertError
 from tinybert.evaluation import predict
-from tinybert.jobs.common import described, required
+from tinybert.jobs.common import check_json, described, required
 from tinybert.jobs.predict import check_glue_flags, glue_outputs, load_with_head, outputs_of
+from tinybert.jobs.similarity import run_similarity
 from tinybert.outputs import write_json_whole
 from tinybert.progress import Reporter
 from tinybert.settings import EvaluateSettings
@@ -27,14 +28,13 @@ __all__ = ["run_evaluate"]
 def run_evaluate(settings: EvaluateSettings, reporter: Reporter) -> dict[str, Any]:
     """Print and return the figures; written as JSON where asked."""
     path = required(settings.model, "--model", "the model")
+    if settings.similarity is not None:
+        return run_similarity(settings, reporter)
     if settings.task is None:
         required(settings.data, "--data", "the file of rows")
     else:
         check_glue_flags(settings)
-    if settings.json is not None and not settings.json.absolute().parent.is_dir():
-        raise TinybertError(f"there is no directory {settings.json.parent} for {settings.json}.")
-    if settings.json is not None and settings.json.is_dir():
-        raise TinybertError(f"{settings.json} is a directory: give a file's name.")
+    check_json(settings.json)
     model, tokenizer, names = load_with_head(path, settings.max_length)
     # The rows' class numbers are in their own order; the model's outputs are put into it.
     order: list[int] | None = None

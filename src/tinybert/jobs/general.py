@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
-from itertools import islice
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from accelerate.utils import broadcast_object_list
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from tinybert.batching import TokenRows
-from tinybert.corpus import read_documents, token_blocks
-from tinybert.errors import TinybertError
+from tinybert.batching import TrainingRows
+from tinybert.distiller import Distiller
 from tinybert.evaluation import held_out_losses
 from tinybert.jobs.common import (
     described,
@@ -22,82 +24,66 @@ from tinybert.jobs.common import (
     short_stages,
     versions,
 )
+from tinybert.jobs.general_corpus import Text, check_corpus, open_text_of, sample_text
+from tinybert.jobs.general_plan import check_lengths, epochs_of, plan_of, show_plan, steps_of
+from tinybert.jobs.pace import kept_pace, measure_pace
+from tinybert.jobs.similarity import watched
 from tinybert.jobs.sizes import default_student
 from tinybert.jobs.students import Begun, begin_student, check_student, frozen, student_print
-from tinybert.mapping import layer_mapping, shown
-from tinybert.measure.latency import check_length
 from tinybert.progress import Reporter
 from tinybert.settings import GeneralSettings
 from tinybert.stages import Run, Stage
 from tinybert.teachers import fingerprint, load_encoder, load_tokenizer
 from tinybert.training import Schedule
 
-__all__ = ["run_general"]
+__all__ = ["general_stage", "run_general"]
 
-
-def check_blocks(rows: TokenRows) -> None:
-    """Refuse a corpus of which nothing could be held back."""
-    if len(rows) < 2:
-        raise TinybertError("the corpus gives one block of tokens only: give more text.")
-
-
-def split_held_out(rows: TokenRows, held_out: int, seed: int) -> tuple[TokenRows, TokenRows]:
-    """Blocks to train on, and blocks kept back (at most a tenth)."""
-    check_blocks(rows)
-    count = max(1, min(held_out, len(rows) // 10))
-    order = np.random.default_rng(seed).permutation(len(rows))
-    return rows.take(np.sort(order[count:])), rows.take(np.sort(order[:count]))
+Watch = Callable[[Distiller], dict[str, float]]
 
 
 def run_general(settings: GeneralSettings, reporter: Reporter) -> dict[str, Any]:
     """Distil a general student; returns what ``results.json`` holds.
 
     The output directory loads with ``AutoModel`` and serves as ``student`` of task distillation.
+    With ``dry_run`` a few steps are measured, and the plan is printed and returned.
     """
     begun = time.perf_counter()
     path = required(settings.teacher, "--teacher", "the teacher")
     required(settings.corpus, "--corpus", "the corpus")
     required(settings.output, "--output", "the output directory")
+    check_lengths(settings)
     tokenizer = load_tokenizer(path)
     model = load_encoder(path)
-    check_length(model, settings.max_length)
+    corpus = check_corpus(settings, model, tokenizer, reporter)
     asked = settings
     settings = default_student(asked, model, None, reporter)
-    shape = check_student(settings, model, tokenizer)
-    documents = read_documents(settings.corpus)
+    check_student(settings, model, tokenizer)
+    watch = watched(settings.watch, model, tokenizer, reporter) if settings.watch else None
     if settings.dry_run:
-        return _dry_run(settings, reporter, model, tokenizer, documents, shape)
-    inputs = {"teacher weights": fingerprint(model)} | student_print(settings)
+        return _dry_run(settings, reporter, model, tokenizer, watch)
+    inputs = {"teacher weights": fingerprint(model), "corpus": corpus} | student_print(settings)
     run = open_run(settings, reporter, inputs)
-
-    def make_corpus(directory: Path) -> None:
-        with reporter.track(None, "tokenizing", unit="documents") as progress:
-            blocks = token_blocks(
-                documents, tokenizer, settings.max_length, advance=progress.advance
-            )
-        check_blocks(blocks)
-        blocks.save(directory)
-
-    rows = TokenRows.load(run.made("corpus", make_corpus))
-    train, held_out = split_held_out(rows, settings.held_out, settings.seed)
-    reporter.say(f"{len(train):,} blocks, {int(train.lengths.sum()):,} tokens an epoch")
-    begun_student = begin_student(run, settings, model, tokenizer, train)
-    teacher_figures = described(model, None)  # before the teacher is cut to the mapped depth
-    result = run.run(
-        general_stage(run, settings, model, begun_student, train, held_out),
-        begun_student.directory,
+    text = open_text_of(run, settings, tokenizer, reporter)
+    reporter.say(
+        f"{len(text.train):,} blocks, {text.tokens:,} tokens an epoch; "
+        f"{len(text.held_out):,} blocks held out"
     )
-    student = load_encoder(result.directory)
+    student = begin_student(run, settings, model, tokenizer, text.train)
+    teacher_figures = described(model, None)  # before the teacher is cut to the mapped depth
+    stage = general_stage(run, settings, model, student, text.train, text.held_out, watch=watch)
+    stage = _with_steps(run, settings, stage, student, text)
+    result = run.run(stage, student.directory)
     log = result.record["log"]
     held = [entry for entry in log if "eval_loss" in entry]
     results = {
         "task": "general",
         "metric": None,
         "teacher": teacher_figures,
-        "student": described(student, None),
+        "student": described(load_encoder(result.directory), None),
         "retention": None,
         "controls": {},
         "held_out": {k: v for k, v in (held[-1] if held else {}).items() if k.startswith("eval_")},
+        "tokens": round(result.record["steps"] * text.tokens / _steps_an_epoch(settings, text)),
         "seconds": round(time.perf_counter() - begun, 1),
         "stages": short_stages(run.finished),
         "settings": plain_settings(asked),
@@ -114,56 +100,83 @@ def run_general(settings: GeneralSettings, reporter: Reporter) -> dict[str, Any]
 def general_stage(
     run: Run,
     settings: GeneralSettings,
-    model: Any,
+    model: PreTrainedModel,
     student: Begun,
-    train: TokenRows,
-    held_out: TokenRows,
+    train: TrainingRows,
+    held_out: TrainingRows,
     name: str = "general",
+    watch: Watch | None = None,
 ) -> Stage:
-    """The general stage; ``model`` (the teacher) is frozen and cut to the depth that is read."""
+    """The general stage; ``model`` (the teacher) is frozen and cut to the depth that is read.
+
+    ``watch`` adds figures to every evaluation.
+    """
     teacher = frozen(run, model, None, student.directory, train, settings.batch_size)
     teacher.only_as_deep_as(student.objective.teacher_taps.depth)
+    losses = held_out_losses(held_out, teacher, settings.token_budget)
+    best = settings.keep == "best"
     return Stage(
         name=name,
         objective=student.objective,
         schedule=Schedule(
-            epochs=settings.epochs,
+            epochs=epochs_of(settings),
             steps=settings.steps,
             batch_size=settings.batch_size,
             learning_rate=settings.learning_rate,
             warmup=settings.warmup,
             token_budget=settings.token_budget,
-            evaluations=4,
+            evaluations_in_all=settings.evaluations,
             checkpoints=4,
+            checkpoint_seconds=60 * settings.checkpoint_minutes,
             log_every=settings.log_every,
             gradient_norms_every=settings.gradient_norms_every,
         ),
         rows=train,
         teacher=teacher,
-        evaluation=held_out_losses(held_out, teacher, settings.token_budget),
+        evaluation=losses if watch is None else lambda d: losses(d) | watch(d),
+        metric="loss" if best else None,
+        greater_is_better=not best,
         dropout=settings.dropout,
     )
+
+
+def _steps_an_epoch(settings: GeneralSettings, text: Text) -> int:
+    return -(-text.blocks // settings.batch_size)
+
+
+def _with_steps(
+    run: Run, settings: GeneralSettings, stage: Stage, student: Begun, text: Text
+) -> Stage:
+    """The stage with its number of steps; measured here where a budget was given."""
+    pace = None
+    if settings.budget is not None:
+        pace = kept_pace(run, stage, student.directory)
+    steps = steps_of(settings, text.blocks, text.tokens, pace)
+    if pace is not None:
+        run.reporter.say(
+            f"{pace.tokens_per_second:,.0f} tokens/s, {pace.step_seconds:.2f} s a step: "
+            f"{steps:,} steps in {settings.budget}"
+        )
+    return replace(stage, schedule=replace(stage.schedule, steps=steps))
 
 
 def _dry_run(
     settings: GeneralSettings,
     reporter: Reporter,
-    model: Any,
-    tokenizer: Any,
-    documents: Any,
-    shape: str,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    watch: Watch | None,
 ) -> dict[str, Any]:
-    """Check what can be checked, and tell the plan."""
-    sample = token_blocks(islice(documents, 200), tokenizer, settings.max_length)
-    layers = int(shape.split("x")[0])
-    mapping = layer_mapping(settings.layer_mapping, layers, model.config.num_hidden_layers)
-    plan = {
-        "teacher": settings.teacher,
-        "student": shape,
-        "layer_mapping": shown(mapping),
-        "mean_block_tokens": float(sample.lengths.mean()),
-        "steps": settings.steps,
-        "epochs": settings.epochs,
-    }
-    reporter.table("plan", ["what", "value"], [[k, str(v)] for k, v in plan.items()])
+    """Measure a few steps on a throw-away run, and tell the plan."""
+    with tempfile.TemporaryDirectory(prefix="tinybert-") as own:
+        place = broadcast_object_list([own])[0]  # of several processes, the main one's
+        run = open_run(replace(settings, output=Path(place) / "dry"), reporter)
+        text = sample_text(settings, tokenizer, reporter)
+        student = begin_student(run, settings, model, tokenizer, text.train)
+        stage = general_stage(run, settings, model, student, text.train, text.held_out, watch=watch)
+        pace = measure_pace(run, stage, student.directory)
+        plan = plan_of(settings, student, load_encoder(student.directory), text, pace)
+        run.state.wait_for_everyone()
+    if run.is_main:
+        show_plan(plan, reporter)
     return plan

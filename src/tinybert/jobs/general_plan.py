@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
-from tinybert.batching import TokenRows
+from transformers import PreTrainedModel
+
 from tinybert.errors import TinybertError
+from tinybert.jobs.general_corpus import Text
 from tinybert.jobs.pace import Pace
+from tinybert.jobs.students import Begun
+from tinybert.mapping import shown
+from tinybert.measure import parameters
+from tinybert.progress import Reporter, duration
 from tinybert.quantities import parse_count, parse_duration
 from tinybert.settings import GeneralSettings
+from tinybert.stages import STAGE_COPIES
+from tinybert.students import shape_of
 
-__all__ = ["DEFAULT_EPOCHS", "check_lengths", "epochs_of", "steps_of"]
+__all__ = ["DEFAULT_EPOCHS", "check_lengths", "epochs_of", "plan_of", "show_plan", "steps_of"]
 
 DEFAULT_EPOCHS = 3.0
 """TinyBERT, section 4.2: three epochs of English Wikipedia."""
@@ -60,7 +67,9 @@ def steps_of(settings: GeneralSettings, blocks: int, tokens: float, pace: Pace |
         return max(1, math.ceil(epochs_of(settings) * per_epoch))
     assert pace is not None
     evaluations = (settings.evaluations + 1) * pace.evaluation_seconds
-    steps = math.floor((parse_duration(settings.budget, "--budget") - evaluations) / pace.step_seconds)
+    steps = math.floor(
+        (parse_duration(settings.budget, "--budget") - evaluations) / pace.step_seconds
+    )
     if steps < 1:
         raise TinybertError(
             f"--budget {settings.budget} does not last for one step here: a step takes "
@@ -68,3 +77,58 @@ def steps_of(settings: GeneralSettings, blocks: int, tokens: float, pace: Pace |
             f"{evaluations:.2g} s; give more time, fewer --evaluations or a smaller --batch-size."
         )
     return steps
+
+
+def plan_of(
+    settings: GeneralSettings, student: Begun, model: PreTrainedModel, text: Text, pace: Pace
+) -> dict[str, Any]:
+    """What the run would be: numbers as they are, for JSON and for :func:`show_plan`.
+
+    Args:
+        settings: of the run.
+        student, model: how the student begins.
+        text: the corpus, or a sample of it with the whole's estimated size.
+        pace: measured on a few steps.
+    """
+    steps = steps_of(settings, text.blocks, text.tokens, pace)
+    per_epoch = math.ceil(text.blocks / settings.batch_size)
+    seconds = steps * pace.step_seconds + (settings.evaluations + 1) * pace.evaluation_seconds
+    return {
+        "teacher": settings.teacher,
+        "student": str(shape_of(student.config)),
+        "student_parameters": parameters(model),
+        "layer_mapping": shown(student.mapping),
+        "blocks": text.blocks,
+        "tokens_an_epoch": text.tokens,
+        "corpus_is_estimated": text.estimated,
+        "steps": steps,
+        "epochs": steps / per_epoch,
+        "tokens": round(steps / per_epoch * text.tokens),
+        "tokens_per_second": pace.tokens_per_second,
+        "step_seconds": pace.step_seconds,
+        "evaluation_seconds": pace.evaluation_seconds,
+        "training_seconds": seconds,
+        "disk_bytes": 4 * STAGE_COPIES * parameters(model) + text.bytes_to_write,
+        "peak_memory_bytes": pace.peak_bytes,
+    }
+
+
+def show_plan(plan: dict[str, Any], reporter: Reporter) -> None:
+    """The plan as a table."""
+    about = "about " if plan["corpus_is_estimated"] else ""
+    lines = [
+        ("teacher", plan["teacher"]),
+        ("student", f"{plan['student']}, {plan['student_parameters'] / 1e6:.1f} M parameters"),
+        ("layer mapping", plan["layer_mapping"]),
+        ("an epoch", f"{about}{plan['tokens_an_epoch']:,} tokens in {plan['blocks']:,} blocks"),
+        ("steps", f"{plan['steps']:,} ({plan['epochs']:.3g} epochs, {plan['tokens']:,} tokens)"),
+        (
+            "speed",
+            f"{plan['tokens_per_second']:,.0f} tokens/s, {plan['step_seconds']:.3g} s a step",
+        ),
+        ("an evaluation", f"{plan['evaluation_seconds']:.3g} s"),
+        ("training", f"{about}{duration(plan['training_seconds'])}"),
+        ("disk", f"up to {plan['disk_bytes'] / 1e9:.2g} GB while it runs"),
+        ("memory", f"{plan['peak_memory_bytes'] / 1e9:.2g} GB a process so far"),
+    ]
+    reporter.table("plan", ["what", "value"], [list(line) for line in lines])

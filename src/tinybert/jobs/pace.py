@@ -15,7 +15,7 @@ import torch
 from transformers import TrainerCallback
 
 from tinybert.outputs import write_json_whole
-from tinybert.stages import Run, Stage, StageResult
+from tinybert.stages import Run, Stage
 
 __all__ = ["Pace", "kept_pace", "measure_pace"]
 

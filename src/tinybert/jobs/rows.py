@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from tinybert.batching import TokenRows, length_batches, tokenize
+from tinybert.batching import TokenRows, TrainingRows, length_batches, tokenize
 from tinybert.errors import TinybertError
 from tinybert.jobs.common import required
 from tinybert.progress import Reporter
@@ -193,9 +193,9 @@ def tokenized(
     )
 
 
-def calibration(rows: TokenRows, seed: int) -> list[dict[str, Tensor]]:
+def calibration(rows: TrainingRows, seed: int) -> list[dict[str, Tensor]]:
     """A few thousand tokens of the training rows, for the PCA start."""
-    order = np.random.default_rng(seed).permutation(len(rows))
+    order = np.random.default_rng(seed).permutation(len(rows))[:CALIBRATION_TOKENS]
     count = int(np.searchsorted(np.cumsum(rows.lengths[order]), CALIBRATION_TOKENS)) + 1
     few = rows.take(order[:count])
     few.labels = few.targets = None

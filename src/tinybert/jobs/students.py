@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from tinybert.batching import TokenRows
+from tinybert.batching import TrainingRows
 from tinybert.errors import TinybertError
 from tinybert.jobs.rows import calibration
 from tinybert.mapping import layer_mapping, shown
@@ -136,7 +136,7 @@ def begin_student(
     settings: Any,
     teacher: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    rows: TokenRows,
+    rows: TrainingRows,
     name: str = "start",
     labels: Sequence[str] | None = None,
 ) -> Begun:
@@ -274,7 +274,7 @@ def frozen(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase | None,
     student: Path,
-    rows: TokenRows,
+    rows: TrainingRows,
     batch_size: int,
 ) -> Teacher:
     """``model`` as this run's teacher, in the precision that the run chose."""

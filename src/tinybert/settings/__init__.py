@@ -5,6 +5,7 @@ section 4.2) unless the help text says otherwise.
 """
 
 from tinybert.settings.base import Checked, setting
+from tinybert.settings.corpus import CorpusBuildSettings, CorpusShowSettings
 from tinybert.settings.general import GeneralSettings
 from tinybert.settings.models import ConvertSettings, EvaluateSettings, PredictSettings
 from tinybert.settings.shared import (
@@ -29,6 +30,8 @@ __all__ = [
     "Attention",
     "Checked",
     "ConvertSettings",
+    "CorpusBuildSettings",
+    "CorpusShowSettings",
     "DataSettings",
     "DemoSettings",
     "DistillSettings",

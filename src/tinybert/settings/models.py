@@ -26,6 +26,16 @@ class EvaluateSettings(RowSettings):
     task: str | None = setting(
         None, "GLUE task whose official dev set is scored, MNLI's two parts apart", "main"
     )
+    similarity: str | None = setting(
+        None,
+        "instead of rows to score: pairs of sentences, with people's scores (STS-B's layout) or "
+        "without, or a text of one sentence a line; tells how far the model's similarities (cosine "
+        "of pooled states) go with the scores, and with those of --teacher; any encoder",
+        "main",
+    )
+    pooling: Literal["mean", "cls"] = setting(
+        "mean", "of states, with --similarity: mean over tokens, or the first token's", "main"
+    )
     teacher: str | None = setting(None, "also report agreement with this model", "main")
     json: Path | None = setting(None, "write the figures to this file", "main")
 

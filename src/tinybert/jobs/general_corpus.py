@@ -1,0 +1,188 @@
+"""The text of general distillation: a built corpus, or raw text that is tokenized first."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from tinybert.batching import TokenRows, TrainingRows
+from tinybert.corpus import (
+    CorpusRows,
+    build_corpus,
+    find_sources,
+    hold_out_documents,
+    is_corpus,
+    open_corpus,
+    read_manifest,
+    token_blocks,
+)
+from tinybert.corpus.build import BYTES_PER_BYTE, build_directory
+from tinybert.corpus.rows import check_tokenizer
+from tinybert.corpus.sources import read_all, total_size
+from tinybert.errors import TinybertError
+from tinybert.measure.latency import check_length
+from tinybert.progress import Reporter
+from tinybert.settings import GeneralSettings
+from tinybert.stages import Run
+
+__all__ = ["DEFAULT_LENGTH", "Text", "check_corpus", "open_text_of", "sample_text", "split_blocks"]
+
+DEFAULT_LENGTH = 128
+"""Tokens a block of raw text; TinyBERT, section 4.2."""
+
+_SAMPLE = 4_000_000
+"""Characters of raw text that a dry run reads."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """What is trained on, and what is held out.
+
+    Attributes:
+        train, held_out: blocks; of a dry run on raw text, of a sample.
+        blocks, tokens: of an epoch.
+        estimated: whether these two are.
+        bytes_to_write: disk that tokenizing will take.
+    """
+
+    train: TrainingRows
+    held_out: TrainingRows
+    blocks: int
+    tokens: int
+    estimated: bool = False
+    bytes_to_write: int = 0
+
+
+def check_corpus(
+    settings: GeneralSettings,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    reporter: Reporter,
+) -> str:
+    """Look into the corpus before anything is begun; returns its fingerprint ("" for raw text).
+
+    Raises:
+        TinybertError: nothing there, nothing that can be read, another tokenizer, blocks longer
+            than the model takes.
+    """
+    directory = _built(settings)
+    if directory is None:
+        check_length(model, settings.max_length or DEFAULT_LENGTH)
+        for source in find_sources(settings.corpus, settings.text):
+            for note in source.notes:
+                reporter.say(note)
+        return ""
+    manifest = read_manifest(directory)
+    check_tokenizer(directory, manifest, tokenizer)
+    if settings.max_length not in (None, manifest.max_length):
+        raise TinybertError(
+            f"{directory} was built of blocks of {manifest.max_length} tokens, not "
+            f"{settings.max_length}: leave out --max-length, or build another corpus."
+        )
+    check_length(model, manifest.max_length)
+    return manifest.fingerprint()
+
+
+def open_text_of(
+    run: Run,
+    settings: GeneralSettings,
+    tokenizer: PreTrainedTokenizerBase,
+    reporter: Reporter,
+) -> Text:
+    """The run's text; raw text is tokenized by the main process into the run's directory."""
+    directory = _built(settings)
+    if directory is None:
+        directory = run.work / "corpus"
+        if run.is_main and not is_corpus(directory):
+            try:
+                build_corpus(
+                    find_sources(settings.corpus, settings.text),
+                    tokenizer,
+                    directory,
+                    max_length=settings.max_length or DEFAULT_LENGTH,
+                    reporter=reporter,
+                    resume=build_directory(directory).exists(),
+                )
+            except TinybertError:
+                run.discard_if_empty()
+                raise
+        while not is_corpus(directory):  # a barrier would give up after some minutes
+            time.sleep(1.0)
+        run.state.wait_for_everyone()
+    rows = open_corpus(directory, tokenizer, verify=run.is_main, reporter=reporter)
+    return _text(settings, rows)
+
+
+def sample_text(
+    settings: GeneralSettings, tokenizer: PreTrainedTokenizerBase, reporter: Reporter
+) -> Text:
+    """The whole of a built corpus; of raw text the beginning, and an estimate of the whole."""
+    if (directory := _built(settings)) is not None:
+        return _text(settings, open_corpus(directory, tokenizer, verify=False))
+    sources = find_sources(settings.corpus, settings.text)
+    read = characters = 0
+
+    def advance(count: int) -> None:
+        nonlocal read
+        read += count
+
+    pieces: list[list[str]] = []
+    for piece in islice(read_all(sources, advance), 100_000):
+        pieces.append([piece.text])
+        characters += len(piece.text)
+        if characters >= _SAMPLE:
+            break
+    whole = characters < _SAMPLE
+    rows = token_blocks(pieces, tokenizer, settings.max_length or DEFAULT_LENGTH)
+    train, held_out = split_blocks(rows, settings.held_out, settings.seed)
+    size = total_size(sources)
+    if whole or size is None or not read:
+        share = 1.0
+        if not whole:
+            reporter.say("nobody knows how long this text is: the plan is for its beginning")
+    else:
+        share = max(1.0, size / read)
+    return Text(
+        train,
+        held_out,
+        blocks=round(share * len(train)),
+        tokens=round(share * int(train.lengths.sum())),
+        estimated=not whole,
+        bytes_to_write=round(BYTES_PER_BYTE * share * characters),
+    )
+
+
+def _built(settings: GeneralSettings) -> Path | None:
+    """The one built corpus that was named; None where text was."""
+    built = [name for name in settings.corpus if is_corpus(Path(name).expanduser())]
+    if not built:
+        return None
+    if len(settings.corpus) > 1:
+        raise TinybertError(
+            f"{built[0]} is a built corpus, which stands alone: name all its text when it is "
+            "built, or only text here."
+        )
+    return Path(built[0]).expanduser()
+
+
+def _text(settings: GeneralSettings, rows: CorpusRows) -> Text:
+    train, held_out = hold_out_documents(rows, settings.held_out, settings.seed)
+    return Text(train, held_out, len(train), int(train.lengths.sum(dtype=np.int64)))
+
+
+def split_blocks(rows: TokenRows, held_out: int, seed: int) -> tuple[TokenRows, TokenRows]:
+    """Rows in memory to train on, and rows kept back (at most a tenth), drawn by the seed.
+
+    Raises:
+        TinybertError: one row only.
+    """
+    if len(rows) < 2:
+        raise TinybertError("the corpus gives one block of tokens only: give more text.")
+    count = max(1, min(held_out, len(rows) // 10))
+    order = np.random.default_rng(seed).permutation(len(rows))
+    return rows.take(np.sort(order[count:])), rows.take(np.sort(order[:count]))
