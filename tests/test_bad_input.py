@@ -182,11 +182,11 @@ BAD: list[tuple[str, str]] = [
     (f"{DISTILL} --max-length 500", "takes 128 tokens at most, 500 were asked for"),
     (f"{EVALUATE} --max-length 500", "takes 128 tokens at most"),
     # corpora
-    (f"{GENERAL} --corpus nowhere.txt", "there is no text file nowhere.txt"),
-    (f"{GENERAL} --corpus no-model", "is a directory: name the text files in it"),
-    (f"{GENERAL} --corpus corpus.txt nowhere.txt", "there is no text file nowhere.txt"),
+    (f"{GENERAL} --corpus nowhere.txt", "there is no file or directory nowhere.txt"),
+    (f"{GENERAL} --corpus no-model", "the directory no-model holds no text files"),
+    (f"{GENERAL} --corpus corpus.txt nowhere.txt", "there is no file or directory nowhere.txt"),
     (f"{GENERAL} --corpus empty.txt", "empty.txt holds no text"),
-    (f"{GENERAL} --corpus latin1.txt", "is not UTF-8 text"),
+    (f"{GENERAL} --corpus latin1.txt", "latin1.txt is not UTF-8: byte 0xe9"),
     (GENERAL.replace("corpus.txt", "short.txt"), "one block of tokens only"),
     (f"{GENERAL} --max-length 5", "leave no room for text"),
     # where it goes

@@ -190,9 +190,9 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
         assert run.returncode == 0, output[-3000:]
     one = torch.load(tmp_path / "one" / "result.pt", weights_only=True)
     two = torch.load(tmp_path / "two" / "result.pt", weights_only=True)
-    assert len(one["losses"]) == 10
+    assert len(one["losses"]) == 50
     np.testing.assert_allclose(one["losses"], two["losses"], rtol=1e-5)
     for name, tensor in one["first_gradients"].items():
         torch.testing.assert_close(tensor, two["first_gradients"][name], rtol=1e-4, atol=1e-6)
     for name, tensor in one["weights"].items():
-        torch.testing.assert_close(tensor, two["weights"][name], rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(tensor, two["weights"][name], rtol=0, atol=1e-4)

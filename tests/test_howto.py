@@ -24,6 +24,8 @@ from transformers import AutoModel, AutoTokenizer
 
 from support import howto, tiny
 from tinybert.cli import main
+from tinybert.jobs import general, pace
+from tinybert.jobs.pace import Pace
 from tinybert.measure import Latency, flops
 from tinybert.sizing import fit
 from tinybert.tasks.glue.facts import GLUE
@@ -76,6 +78,9 @@ CONVERT = "convert --output new --model TinyBERT_4L_312D/SST-2"
 HUB = "distill --teacher textattack/bert-base-uncased-SST-2 --output new"
 PREDICT = "predict --model mrpc --data glue --output submission"
 SIZED = "distill --teacher teacher --data train.csv --output new"
+BUILD = "corpus build --teacher bert-base-uncased --output new"
+LEARN = "general --teacher bert-base-uncased --corpus text.txt --output new"
+ALIKE = "evaluate --model student-encoder"
 ERRORS: dict[str, dict[str, str]] = {
     "own-csv": {
         "which column is the text? name it with --text": f"{DISTILL} --data two-texts.csv",
@@ -165,6 +170,34 @@ ERRORS: dict[str, dict[str, str]] = {
         ),
         "--max-latency fast is no time": f"{SIZED} --max-latency fast",
     },
+    "corpus": {
+        "there is no file or directory nowhere.txt": f"{BUILD} --corpus nowhere.txt",
+        "texts/broken.txt.gz is cut short or broken": f"{BUILD} --corpus spoilt/texts/*.gz",
+        "the text column of … cannot be told": f"{BUILD} --corpus two-texts.csv",
+        "output directory … exists already": (
+            "corpus build --teacher bert-base-uncased --corpus texts --output corpus"
+        ),
+    },
+    "general-student": {
+        "--budget and --steps both say how long to train": f"{LEARN} --steps 5 --budget 5m",
+        "--budget 30 is no time": f"{LEARN} --budget 30",
+        "there is no file or directory nowhere.txt": f"{LEARN} --corpus nowhere.txt",
+        "output directory … exists already": f"{LEARN} --output general",
+    },
+    "many-machines": {
+        "was built with another tokenizer than the teacher's": (
+            "general --teacher stranger --corpus corpus --output new"
+        ),
+        "is a built corpus, which stands alone": f"{LEARN} --corpus corpus text.txt",
+    },
+    "check-a-general-student": {
+        "has no scores: name their column with --label, or give a teacher": (
+            f"{ALIKE} --similarity unscored.tsv"
+        ),
+        "has one text a row": f"{ALIKE} --similarity texts.csv",
+        "all scores are the same, which ranks nothing": f"{ALIKE} --similarity flat.tsv",
+        "--similarity needs no --data": f"{ALIKE} --similarity similar.tsv --data train.csv",
+    },
 }
 
 
@@ -185,6 +218,10 @@ def test_page(
     if name == "size-by-need":
         tiny.saved_classifier(place / "teacher", labels=howto.SENTIMENT, layers=6, width=128)
         monkeypatch.setattr(fit, "latency", by_flops)
+    if name == "general-student":  # so slow a machine that half an hour is a dozen steps
+        slow = Pace(step_seconds=150.0, tokens_per_step=1e3, evaluation_seconds=0.1, peak_bytes=0)
+        monkeypatch.setattr(pace, "measure_pace", lambda *_: slow)
+        monkeypatch.setattr(general, "measure_pace", lambda *_: slow)
     space: dict[str, Any] = {"__name__": "page"}
     for language, text in page.blocks:
         if language == "python":

@@ -222,3 +222,17 @@ def test_duration_is_short_and_never_sixty(seconds: float) -> None:
     text = duration(seconds)
     assert len(text) <= 7
     assert "60" not in text or seconds > 86_400 * 60
+
+
+@pytest.mark.parametrize(("rank", "heard"), [("", True), ("0", True), ("1", False), ("7", False)])
+def test_of_several_processes_the_main_one_is_heard(
+    rank: str, heard: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    reporter = Reporter()
+    reporter.say("talk")
+    reporter.table("table", ["a"], [["1"]])
+    with reporter.track(1, "track") as track:
+        track.advance()
+    out, err = capsys.readouterr()
+    assert ("table" in out, "talk" in err) == (heard, heard)

@@ -2,11 +2,12 @@
 
 Talk and progress go to standard error, tables (the result) to standard output, so that a result
 can be piped. On a terminal progress is one live line; elsewhere (logs, CI) it is a plain line about
-every 15 seconds or every 10 percent.
+every 15 seconds or every 10 percent. Of several processes only the main one is heard.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import threading
@@ -45,7 +46,9 @@ class Reporter:
         terminal: bool | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.quiet = quiet
+        # Of several processes (torchrun, accelerate launch) the main one talks for all.
+        self.mute = os.environ.get("RANK", "0") not in ("", "0")
+        self.quiet = quiet or self.mute
         self._clock = clock
         self._lock = threading.RLock()
         self._live: Progress | None = None
@@ -67,6 +70,8 @@ class Reporter:
         """A table to standard output; ``None`` shows as ``-``. Columns of numbers align right."""
         cells = [["-" if cell is None else str(cell) for cell in row] for row in rows]
         right = [_numeric([row[i] for row in cells if i < len(row)]) for i in range(len(columns))]
+        if self.mute:
+            return
         with self._lock:
             if self.terminal and _is_terminal(sys.stdout):
                 table = Table(title=escape(title), title_justify="left", title_style="bold")

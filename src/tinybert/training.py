@@ -152,6 +152,12 @@ class DistillationTrainer(Trainer):
         from transformers.trainer_callback import PrinterCallback
 
         self.remove_callback(PrinterCallback)
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            raise TinybertError(
+                "this launch shards the model (FSDP or DeepSpeed), and a student is small enough "
+                "for plain data parallelism: launch with torchrun, or turn sharding off in "
+                "`accelerate config`."
+            )
         if teacher is not None:
             cast(nn.Module, teacher.model).to(self.args.device)
 

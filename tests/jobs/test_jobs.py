@@ -94,7 +94,7 @@ def test_the_teacher_learns_the_task(place: Path) -> None:
 
 def test_a_general_student(place: Path, general: dict[str, Any]) -> None:
     results = written(place / "general")
-    assert results.keys() == FIELDS | {"held_out"}
+    assert results.keys() == FIELDS | {"held_out", "tokens"}
     assert results["task"] == "general"
     assert results["metric"] is None
     assert results["student"]["score"] is None
@@ -321,7 +321,7 @@ def test_dry_runs_write_nothing(
         **common,
     )
     assert plan["layer_mapping"] == "1→2 2→4"
-    assert 4 < plan["mean_block_tokens"] <= 32
+    assert 4 < plan["tokens_an_epoch"] / plan["blocks"] <= 32
     assert not list(tmp_path.iterdir())
     assert "plan" in capsys.readouterr().out
 

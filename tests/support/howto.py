@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
 
 import tinybert
 from support import authors, tiny
@@ -59,10 +65,32 @@ def _rows(place: Path) -> None:
     write(place / "pairs.csv", ["question", "answer", "label"], pairs)
     write(place / "replies.csv", ["title", "reply", "fits"], pairs)
     tiny.corpus_file(place / "text.txt", documents=20)
+    (place / "texts").mkdir()
+    tiny.corpus_file(place / "texts" / "a.txt", documents=12, seed=1)
+    bodies = tiny.corpus_file(place / "b.txt", documents=5, seed=2).read_text().split("\n\n")
+    lines = [json.dumps({"id": str(i), "body": body}) for i, body in enumerate(bodies)]
+    (place / "texts" / "b.jsonl").write_text("\n".join(lines) + "\n")
+    _similar(place)
+
+
+def _similar(place: Path) -> None:
+    """Pairs of sentences: scored, not scored, all scored alike."""
+    texts, _ = tiny.sentences(25, seed=9)
+    pairs = [*pairwise(texts)]
+    head = ["sentence1", "sentence2"]
+    scored = [[*pair, f"{i % 6}.0"] for i, pair in enumerate(pairs)]
+    for name, names, rows in (
+        ("similar", [*head, "score"], scored),
+        ("unscored", head, pairs),
+        ("flat", [*head, "score"], [[*pair, "1"] for pair in pairs]),
+    ):
+        lines = ["\t".join(row) for row in [names, *rows]]
+        (place / f"{name}.tsv").write_text("\n".join(lines) + "\n")
 
 
 def _models(place: Path) -> None:
-    """A plain encoder; a classifier that knows the task; the same one without label names."""
+    """Two plain encoders; a classifier that knows the task; the same one without label names."""
+    tiny.saved_encoder(place / "student-encoder", layers=2, width=16)
     tiny.saved_encoder(place / "bert-base-uncased", layers=4, width=32, initializer_range=0.2)
     tinybert.finetune(
         model=place / "bert-base-uncased",
@@ -137,3 +165,13 @@ def _spoilt(place: Path) -> None:
     config |= {"id2label": names, "label2id": {name: n for n, name in names.items()}}
     (lying / "config.json").write_text(json.dumps(config))
     (place / "kept-teacher").mkdir()
+    broken = place / "spoilt" / "texts" / "broken.txt.gz"
+    broken.parent.mkdir(parents=True)
+    broken.write_bytes(gzip.compress(b"lock thread\n\n" * 500)[:60])
+    other = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(WordLevel({"[UNK]": 0, "[PAD]": 1, "lock": 2}, "[UNK]")),
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+    )
+    shutil.copytree(place / "student-encoder", place / "stranger")
+    other.save_pretrained(place / "stranger")

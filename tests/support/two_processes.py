@@ -44,7 +44,7 @@ def main(directory: Path) -> None:
     trainer = DistillationTrainer(
         distiller,
         rows,
-        Schedule(steps=10, batch_size=9, learning_rate=1e-3, token_budget=64, log_every=1),
+        Schedule(steps=50, batch_size=9, learning_rate=1e-3, token_budget=64, log_every=1),
         directory,
         teacher=Teacher(tiny.classifier(seed=1, layers=4, width=32)),
         cpu=True,

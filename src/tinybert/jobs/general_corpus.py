@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import dataclass
 from itertools import islice
@@ -115,7 +116,13 @@ def open_text_of(
             time.sleep(1.0)
         run.state.wait_for_everyone()
     rows = open_corpus(directory, tokenizer, verify=run.is_main, reporter=reporter)
-    return _text(settings, rows)
+    try:
+        return _text(settings, rows)
+    except TinybertError:
+        if directory.parent == run.work and run.is_main:
+            shutil.rmtree(directory)
+            run.discard_if_empty()
+        raise
 
 
 def sample_text(

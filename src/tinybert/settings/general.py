@@ -24,7 +24,12 @@ class GeneralSettings(LossSettings, StudentSettings, RunSettings):
     text: str | None = setting(
         None, "text column of JSONL, Parquet and Hub datasets; default: guessed and told", "data"
     )
-    max_length: int = setting(128, "tokens a block, specials included", "training", least=4)
+    max_length: int | None = setting(
+        None,
+        "tokens a block, specials included; default: 128, or what the corpus was built with",
+        "training",
+        least=4,
+    )
     epochs: float | None = setting(
         None, "passes over the corpus; default: 3, the paper's", "training", above=0
     )
