@@ -150,7 +150,7 @@ def main() -> None:
         lines: list[dict[str, Any]] = []
         while len(lines) < kills:
             # Long enough to come a little further, and at any moment of what it does.
-            seconds = rng.uniform(0.05, 2.5 * whole / kills + 1.5)
+            seconds = rng.uniform(0.05, 1.5 * whole / kills + 1.4)
             code, took = run(settings | {"output": output, "resume": bool(lines)}, seconds)
             if code == 0:
                 break
@@ -167,9 +167,7 @@ def main() -> None:
         table.add_row(str(i), f"{line['seconds']:.2f}", line["reached"])
     Console().print(table)
     verdict = "the same to the bit" if same else "DIFFERENT"
-    print(
-        f"unbroken {whole:.1f} s; {killed} kills; weights: {verdict}; left over: {left or 'nothing'}"
-    )
+    print(f"unbroken {whole:.1f} s; {killed} kills; weights: {verdict}; left over: {left or '-'}")
     if given.json:
         write_json(
             given.json,

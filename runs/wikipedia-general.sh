@@ -11,7 +11,8 @@
 # TEACHER   (bert-base-uncased)             STUDENT    (4x312)
 # TEXT      (wikimedia/wikipedia:20231101.en, streamed from the Hugging Face Hub)
 # DIRECTORY where everything goes (wikipedia)
-# Further flags of `tinybert general` may follow the command: --epochs 1, --learning-rate 5e-4, …
+# Further flags of `tinybert general` may follow: --tokens 1G, --learning-rate 5e-4, …; without one
+# that says how long, three epochs, the paper's.
 #
 # What it costs, for 3 epochs of 3.3 G tokens, blocks of 128 tokens:
 #   operations = 9.9e9 / 128 x (22.35e9 teacher + 3 x 1.25e9 student) = 2.0e18
@@ -64,5 +65,5 @@ exec "$PYTHON" -m torch.distributed.run \
     --nnodes "$NODES" --node-rank "$NODE" --nproc-per-node "$PROCESSES" \
     --master-addr "$MASTER" --master-port "$PORT" \
     -m tinybert general --teacher "$TEACHER" --corpus "$CORPUS" --student "$STUDENT" \
-    --attention-weight 0.1 --dropout 0 --batch-size 256 --learning-rate 6e-4 --epochs 3 \
+    --attention-weight 0.1 --dropout 0 --batch-size 256 --learning-rate 6e-4 \
     --output "$STUDENT_DIRECTORY" --resume "$@"

@@ -77,12 +77,13 @@ class Distiller(nn.Module):
             projections=self.projections,
             labels=batch.get("labels"),
             crossover=self.crossover,
+            low_precision=_in_bfloat16(batch["attention_mask"].device.type),
         )
         terms: dict[str, Tensor] = {}
         loss: Tensor | None = None
-        # Projections and losses stay in float32 whatever precision the student runs in.
+        # Losses stay in float32 whatever precision the student runs in.
         with torch.autocast(seen.mask.device.type, enabled=False):
-            seen.student = _float(taps)
+            seen.student = taps if seen.low_precision else _float(taps)
             for term in self.objective.terms:
                 value = term(seen).mean() * (1.0 if shares is None else shares[term.unit])
                 terms[term.name] = value
@@ -90,6 +91,10 @@ class Distiller(nn.Module):
                 loss = weighted if loss is None else loss + weighted
         assert loss is not None
         return {"loss": loss, "terms": terms}
+
+
+def _in_bfloat16(device: str) -> bool:
+    return torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) is torch.bfloat16
 
 
 def _float(taps: Taps) -> Taps:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from tinybert.errors import TinybertError
@@ -58,6 +59,18 @@ class Seen:
     projections: Projections | None
     labels: Tensor | None = None
     crossover: int | None = None  # length from which attention loss takes the linear form
+    low_precision: bool = False  # whether the student computes in bfloat16
+
+    def project(self, m: int, states: Tensor) -> Tensor:
+        """Student states in the teacher's space: a layer of the student's, in its precision.
+
+        The result, from which the teacher's states are taken off, is float32 again.
+        """
+        assert self.projections is not None
+        if not self.low_precision:
+            return self.projections.project(m, states)
+        with torch.autocast(states.device.type, dtype=torch.bfloat16):
+            return self.projections.project(m, states).float()
 
 
 @dataclass(frozen=True)
@@ -104,8 +117,7 @@ class EmbeddingTerm(Term):
     def __call__(self, seen: Seen) -> Ratio:
         assert seen.student.embedding is not None
         assert seen.teacher.embedding is not None
-        assert seen.projections is not None
-        projected = seen.projections.project(0, seen.student.embedding)
+        projected = seen.project(0, seen.student.embedding)
         return embedding_loss(projected, seen.teacher.embedding, seen.mask)
 
 
@@ -128,8 +140,7 @@ class HiddenTerm(Term):
         return TapRequest(hidden=frozenset({self.n}))
 
     def __call__(self, seen: Seen) -> Ratio:
-        assert seen.projections is not None
-        projected = seen.projections.project(self.m, seen.student.hidden[self.m])
+        projected = seen.project(self.m, seen.student.hidden[self.m])
         return hidden_loss(projected, seen.teacher.hidden[self.n], seen.mask)
 
 
