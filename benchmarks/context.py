@@ -63,9 +63,7 @@ def bert(layers: int, width: int, feed_forward: int, positions: int) -> BertMode
 
 def written_out(student: AttentionTap, teacher: AttentionTap) -> Tensor:
     """Mean squared difference of all scores of full rows, as the formula says it."""
-    scores = [
-        torch.matmul(t.query, t.key.transpose(-1, -2)) * t.scaling for t in (student, teacher)
-    ]
+    one, other = (torch.matmul(t.query, t.key.mT) * t.scaling for t in (student, teacher))
     return (one - other).pow(2).mean()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import TrainerCallback
+from transformers import Trainer, TrainerCallback
 
 from support import tiny
 from tinybert.batching import TokenRows, tokenize
@@ -264,3 +264,45 @@ def test_gradients_are_clipped(tmp_path: Path) -> None:
     run.train()
     assert len(norms) == 2
     assert norms == pytest.approx([1e-3] * 2, rel=1e-2)
+
+
+@pytest.mark.parametrize("sharded", ["is_fsdp_enabled", "is_deepspeed_enabled"])
+def test_a_launch_that_shards_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sharded: str
+) -> None:
+    """Only several GPUs start one: the parent is made to believe in it."""
+    real = Trainer.__init__
+
+    def believing(self: Trainer, *args: Any, **kwargs: Any) -> None:
+        real(self, *args, **kwargs)
+        setattr(self, sharded, True)
+
+    monkeypatch.setattr(Trainer, "__init__", believing)
+    with pytest.raises(TinybertError, match="this launch shards the model .* launch with torchrun"):
+        trainer(tmp_path)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_projections_run_in_the_students_precision(precision: str) -> None:
+    """The loss is float32 all the same, and near the one that float32 gives."""
+    student, teacher = tiny.encoder(seed=2), Teacher(tiny.encoder(seed=1, layers=4, width=32))
+    use_attention(student, "direct")
+    torch.manual_seed(3)
+    objective = intermediate_objective((2, 4))
+    distiller = Distiller(student, Projections(16, 32, 2), objective)
+    seen: list[torch.dtype] = []
+    for module in distiller.projections.modules():
+        if isinstance(module, torch.nn.Linear):
+            module.register_forward_hook(lambda _, __, output: seen.append(output.dtype))
+    batch = tiny.rows(6, labels=None).batch(range(6))
+    taps = teacher.taps(batch, objective.teacher_taps)
+    exact = distiller(batch, taps)
+    seen.clear()
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+        output = distiller(batch, taps)
+    assert seen == [getattr(torch, precision)] * 3
+    for name, value in output["terms"].items():
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, exact["terms"][name], rtol=2e-2, atol=1e-3)
+    output["loss"].backward()
+    assert all(p.grad.dtype == torch.float32 for p in distiller.parameters() if p.grad is not None)

@@ -370,6 +370,7 @@ BAD: dict[str, tuple[str, bytes, str]] = {
     "broken row": ("a.jsonl", b'{"text": "x y"}\n{"text"\n', "line 2: not JSON"),
     "nothing in it": ("a.jsonl", b'{"text": null}\n', "holds no text in column 'text'"),
     "wrong ending": ("a.ndjson", b'{"text": "x y"}\n', "rename it to end in .jsonl"),
+    "no character": ("a.jsonl", b'{"text": "lock \\ud800 x"}\n', "half of a surrogate pair"),
     "too short": ("a.txt", b"lock\n\nqueue\n", "gives no tokens"),
 }
 

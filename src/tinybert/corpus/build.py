@@ -83,13 +83,24 @@ def units(pieces: Iterable[Piece], size: int = UNIT) -> Iterator[Unit]:
         held.append(piece)
         count += len(piece.text)
         digest.update(b"\1" if piece.first else b"\2")
-        digest.update(piece.text.encode("utf-8", "surrogatepass"))
+        digest.update(_encoded(piece.text))
         if count >= size:
             yield Unit(number, held, digest.hexdigest())
             number, held, count = number + 1, [], 0
             digest = hashlib.blake2b(digest_size=16)
     if held:
         yield Unit(number, held, digest.hexdigest())
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        near = text[max(0, error.start - 30) : error.start]
+        raise TinybertError(
+            f"after '{near}' the text holds half of a surrogate pair, which is no character: "
+            "mend it."
+        ) from None
 
 
 def build_directory(output: str | Path) -> Path:
