@@ -57,7 +57,9 @@ def without_bars() -> Iterator[None]:
 
 def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a model directory or Hub model, or one sentence on what is wrong."""
-    if not (Path(path) / "tokenizer_config.json").is_file():  # a tokenizer may stand alone
+    where = Path(path)
+    alone = (where / "tokenizer_config.json").is_file() and not (where / "config.json").exists()
+    if not alone:
         _check_directory(path)
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(path))

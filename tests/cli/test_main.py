@@ -237,11 +237,14 @@ def test_every_verb_says_what_it_does_and_its_examples_are_right(name: str) -> N
     assert verb.summary.endswith(".")
     parser = _parser(verb)
     commands = [
-        part.split(">")[0] for line in verb.examples.splitlines() for part in line.split("&&")
+        part.split(">")[0]
+        for line in verb.examples.replace("\\\n", " ").splitlines()
+        for part in line.split("&&")
     ]
     assert commands
     for command in commands:
         words = shlex.split(command)
-        assert words[:2] == ["tinybert", name]
-        _, unknown = parser.parse_known_args(words[2:])
+        verb_words = name.split()
+        assert words[: 1 + len(verb_words)] == ["tinybert", *verb_words]
+        _, unknown = parser.parse_known_args(words[1 + len(verb_words) :])
         assert unknown == []

@@ -94,7 +94,7 @@ def test_the_teacher_learns_the_task(place: Path) -> None:
 
 def test_a_general_student(place: Path, general: dict[str, Any]) -> None:
     results = written(place / "general")
-    assert results.keys() == FIELDS | {"held_out", "tokens"}
+    assert results.keys() == FIELDS | {"held_out", "max_length", "tokens"}
     assert results["task"] == "general"
     assert results["metric"] is None
     assert results["student"]["score"] is None

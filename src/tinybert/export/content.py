@@ -34,7 +34,8 @@ _RUN_ONLY = {"overwrite", "resume", "dry_run", "output"}
 
 def max_length(results: Results) -> int | None:
     """Tokens a row, specials included."""
-    found = number(part(results, "settings").get("max_length", results.get("max_length")))
+    asked = part(results, "settings").get("max_length")
+    found = number(results.get("max_length") if asked is None else asked)
     return None if found is None else int(found)
 
 

@@ -83,6 +83,7 @@ def run_general(settings: GeneralSettings, reporter: Reporter) -> dict[str, Any]
         "retention": None,
         "controls": {},
         "held_out": {k: v for k, v in (held[-1] if held else {}).items() if k.startswith("eval_")},
+        "max_length": text.max_length,
         "tokens": round(result.record["steps"] * text.tokens / _steps_an_epoch(settings, text)),
         "seconds": round(time.perf_counter() - begun, 1),
         "stages": short_stages(run.finished),

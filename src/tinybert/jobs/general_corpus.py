@@ -47,7 +47,8 @@ class Text:
     Attributes:
         train, held_out: blocks; of a dry run on raw text, of a sample.
         blocks, tokens: of an epoch.
-        estimated: whether these two are.
+        max_length: tokens a block at most.
+        estimated: whether blocks and tokens are.
         bytes_to_write: disk that tokenizing will take.
     """
 
@@ -55,6 +56,7 @@ class Text:
     held_out: TrainingRows
     blocks: int
     tokens: int
+    max_length: int
     estimated: bool = False
     bytes_to_write: int = 0
 
@@ -159,6 +161,7 @@ def sample_text(
         held_out,
         blocks=round(share * len(train)),
         tokens=round(share * int(train.lengths.sum())),
+        max_length=settings.max_length or DEFAULT_LENGTH,
         estimated=not whole,
         bytes_to_write=round(BYTES_PER_BYTE * share * characters),
     )
@@ -179,7 +182,8 @@ def _built(settings: GeneralSettings) -> Path | None:
 
 def _text(settings: GeneralSettings, rows: CorpusRows) -> Text:
     train, held_out = hold_out_documents(rows, settings.held_out, settings.seed)
-    return Text(train, held_out, len(train), int(train.lengths.sum(dtype=np.int64)))
+    tokens = int(train.lengths.sum(dtype=np.int64))
+    return Text(train, held_out, len(train), tokens, rows.manifest.max_length)
 
 
 def split_blocks(rows: TokenRows, held_out: int, seed: int) -> tuple[TokenRows, TokenRows]:

@@ -41,9 +41,9 @@ class Checked:
             fits = (low is None or value >= low) and (above is None or value > above)
             if not fits or (high is not None and not value <= high):
                 wanted = f"{low:g} or more" if above is None else f"more than {above:g}"
-                if high is not None:
+                if high is not None and above is not None:
+                    wanted += f" and at most {high:g}"
+                elif high is not None:
                     wanted = f"between {low:g} and {high:g}"
-                    if above is not None:
-                        wanted = f"more than {above:g} and at most {high:g}"
                 flag = f"--{item.name.replace('_', '-')}"
                 raise TinybertError(f"{flag} {value} makes no sense: it has to be {wanted}.")
