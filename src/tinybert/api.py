@@ -120,7 +120,8 @@ def glue(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
 def evaluate(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
     """Score a model on rows; see :func:`general`.
 
-    ``model`` and ``data`` of :class:`tinybert.settings.EvaluateSettings` are needed.
+    ``model`` and ``data`` (or ``similarity``) of :class:`tinybert.settings.EvaluateSettings` are
+    needed.
     """
     from tinybert.jobs.evaluate import run_evaluate
 

@@ -1,7 +1,7 @@
 """Raw text → tokens once, in shards on disk, and read from there.
 
 ``sources`` finds text, ``text`` makes documents of it, ``blocks`` tokens; ``build`` writes shards,
-``files`` says what is in them, ``rows`` reads them.
+``files`` says what is in them, ``rows`` reads them; ``sample`` estimates.
 """
 
 from tinybert.corpus.blocks import token_blocks

@@ -31,6 +31,13 @@ def required(value: Any, flag: str, what: str) -> Any:
     return value
 
 
+# Settings that change no weight: a run goes on whatever they are now.
+_ONLY_HOW = (
+    *("resume", "overwrite", "dry_run", "output", "log_every", "tensorboard"),
+    "checkpoint_minutes",
+)
+
+
 def check_json(path: Path | None) -> None:
     """Refuse, before any work, a file of figures that cannot be written."""
     if path is not None and not path.absolute().parent.is_dir():
@@ -50,7 +57,7 @@ def open_run(
     ``inputs`` are fingerprints of what is read: a file changed under the same name is another run.
     """
     plain = asdict(settings)
-    for name in ("resume", "overwrite", "dry_run", "output", "log_every", "tensorboard"):
+    for name in _ONLY_HOW:
         plain.pop(name, None)
     plain |= inputs or {}
     return Run(

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from tinybert.corpus import build_corpus, find_sources, open_corpus, read_manifest, token_blocks
-from tinybert.corpus.build import BYTES_PER_BYTE
+from tinybert.corpus import build_corpus, find_sources, open_corpus, read_manifest
 from tinybert.corpus.files import Manifest
-from tinybert.corpus.sources import TextSource, read_all, total_size
+from tinybert.corpus.sample import take_sample
+from tinybert.corpus.sources import TextSource
 from tinybert.jobs.common import check_json, required
 from tinybert.outputs import check_output, write_json_whole
 from tinybert.progress import Reporter, duration
@@ -19,9 +19,6 @@ from tinybert.settings import CorpusBuildSettings, CorpusShowSettings
 from tinybert.teachers import load_tokenizer
 
 __all__ = ["run_corpus_build", "run_corpus_show"]
-
-_SAMPLE = 4_000_000
-"""Characters that a dry run reads."""
 
 _BARS = 12
 _BAR_WIDTH = 40
@@ -117,35 +114,15 @@ def _plan(
     reporter: Reporter,
 ) -> dict[str, Any]:
     """Tokenize the beginning in memory, and tell what the whole will take."""
-    read = characters = 0
-
-    def advance(count: int) -> None:
-        nonlocal read
-        read += count
-
-    begun = time.perf_counter()
-    texts: list[list[str]] = []
-    for piece in read_all(sources, advance):
-        texts.append([piece.text])
-        characters += len(piece.text)
-        if characters >= _SAMPLE:
-            break
-    rows = token_blocks(texts, tokenizer, settings.max_length)
-    seconds = time.perf_counter() - begun
-    tokens = int(rows.lengths.sum())
-    size = total_size(sources)
-    share = None
-    if characters < _SAMPLE:
-        share = 1.0
-    elif size is not None and read:
-        share = max(1.0, size / read)
+    sample = take_sample(sources, tokenizer, settings.max_length)
+    tokens, share = int(sample.rows.lengths.sum()), sample.share
     plan: dict[str, Any] = {
         "sources": [source.name for source in sources],
         "sampled_tokens": tokens,
-        "tokens_per_second": tokens / seconds,
+        "tokens_per_second": tokens / sample.seconds,
         "tokens": None if share is None else round(share * tokens),
-        "seconds": None if share is None else share * seconds,
-        "bytes": None if share is None else round(share * BYTES_PER_BYTE * characters),
+        "seconds": None if share is None else share * sample.seconds,
+        "bytes": sample.bytes_to_write,
     }
     known = share is not None
     lines: list[list[str | None]] = [

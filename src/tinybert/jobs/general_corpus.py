@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +19,10 @@ from tinybert.corpus import (
     is_corpus,
     open_corpus,
     read_manifest,
-    token_blocks,
 )
-from tinybert.corpus.build import BYTES_PER_BYTE, build_directory
+from tinybert.corpus.build import build_directory
 from tinybert.corpus.rows import check_tokenizer
-from tinybert.corpus.sources import read_all, total_size
+from tinybert.corpus.sample import take_sample
 from tinybert.errors import TinybertError
 from tinybert.measure.latency import check_length
 from tinybert.progress import Reporter
@@ -35,9 +33,6 @@ __all__ = ["DEFAULT_LENGTH", "Text", "check_corpus", "open_text_of", "sample_tex
 
 DEFAULT_LENGTH = 128
 """Tokens a block of raw text; TinyBERT, section 4.2."""
-
-_SAMPLE = 4_000_000
-"""Characters of raw text that a dry run reads."""
 
 
 @dataclass(frozen=True)
@@ -133,37 +128,20 @@ def sample_text(
     """The whole of a built corpus; of raw text the beginning, and an estimate of the whole."""
     if (directory := _built(settings)) is not None:
         return _text(settings, open_corpus(directory, tokenizer, verify=False))
-    sources = find_sources(settings.corpus, settings.text)
-    read = characters = 0
-
-    def advance(count: int) -> None:
-        nonlocal read
-        read += count
-
-    pieces: list[list[str]] = []
-    for piece in islice(read_all(sources, advance), 100_000):
-        pieces.append([piece.text])
-        characters += len(piece.text)
-        if characters >= _SAMPLE:
-            break
-    whole = characters < _SAMPLE
-    rows = token_blocks(pieces, tokenizer, settings.max_length or DEFAULT_LENGTH)
-    train, held_out = split_blocks(rows, settings.held_out, settings.seed)
-    size = total_size(sources)
-    if whole or size is None or not read:
-        share = 1.0
-        if not whole:
-            reporter.say("nobody knows how long this text is: the plan is for its beginning")
-    else:
-        share = max(1.0, size / read)
+    length = settings.max_length or DEFAULT_LENGTH
+    sample = take_sample(find_sources(settings.corpus, settings.text), tokenizer, length)
+    train, held_out = split_blocks(sample.rows, settings.held_out, settings.seed)
+    if sample.share is None:
+        reporter.say("nobody knows how long this text is: the plan is for its beginning")
+    share = sample.share or 1.0
     return Text(
         train,
         held_out,
         blocks=round(share * len(train)),
         tokens=round(share * int(train.lengths.sum())),
-        max_length=settings.max_length or DEFAULT_LENGTH,
-        estimated=not whole,
-        bytes_to_write=round(BYTES_PER_BYTE * share * characters),
+        max_length=length,
+        estimated=not sample.whole,
+        bytes_to_write=sample.bytes_to_write or 0,
     )
 
 
