@@ -224,6 +224,11 @@ class Run:
         self.state.wait_for_everyone()
         return directory
 
+    def discard(self) -> None:
+        """Leave nothing of this run: what it was asked for cannot be."""
+        if self.is_main:
+            shutil.rmtree(self.work, ignore_errors=True)
+
     def discard_if_empty(self) -> None:
         """Input that fits nothing leaves no run behind that would have to be cleared away."""
         if all(entry.name == SETTINGS_FILE for entry in self.work.iterdir()):

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tinybert.batching import TrainingRows
 from tinybert.distiller import Distiller
+from tinybert.errors import TinybertError
 from tinybert.evaluation import held_out_losses
 from tinybert.jobs.common import (
     described,
@@ -152,7 +153,11 @@ def _with_steps(
     pace = None
     if settings.budget is not None:
         pace = kept_pace(run, stage, student.directory)
-    steps = steps_of(settings, text.blocks, text.tokens, pace)
+    try:
+        steps = steps_of(settings, text.blocks, text.tokens, pace)
+    except TinybertError:
+        run.discard()  # another budget is another run
+        raise
     if pace is not None:
         run.reporter.say(
             f"{pace.tokens_per_second:,.0f} tokens/s, {pace.step_seconds:.2f} s a step: "
