@@ -16,10 +16,13 @@ from torch import Tensor
 from support import tiny
 from tinybert.batching import TokenRows
 from tinybert.distiller import Distiller, count_units
+from tinybert.evaluation import held_out_losses, masked_scores
+from tinybert.losses import IGNORED
 from tinybert.objectives import (
     Objective,
     intermediate_objective,
     label_objective,
+    mlm_objective,
     prediction_objective,
 )
 from tinybert.projections import Projections
@@ -45,12 +48,22 @@ def pieces(attention: str = "direct") -> tuple[Distiller, Teacher]:
     return Distiller(student, Projections(16, 32, 2).double(), everything()), teacher
 
 
+def masked_pieces(attention: str = "direct") -> tuple[Distiller, Teacher]:
+    """A masked language model beside a teacher: masked tokens, states and scores at once."""
+    teacher = Teacher(tiny.encoder(seed=1, layers=4, width=32), dtype=torch.float64)
+    student = tiny.masked_lm(seed=2).double()
+    use_attention(student, attention)
+    torch.manual_seed(3)
+    objective = intermediate_objective(MAPPING) + mlm_objective(0.7)
+    return Distiller(student, Projections(16, 32, 2).double(), objective), teacher
+
+
 def gradients(
     distiller: Distiller, teacher: Teacher, batches: list[dict[str, Tensor]]
 ) -> tuple[float, dict[str, Tensor]]:
     """Loss and gradients of the batches taken as one effective batch."""
     distiller.zero_grad()
-    counts = [count_units(batch["attention_mask"]) for batch in batches]
+    counts = [count_units(b["attention_mask"], b.get("masked_labels")) for b in batches]
     whole = {unit: sum(c[unit] for c in counts) for unit in counts[0]}
     total = 0.0
     for batch, count in zip(batches, counts, strict=True):
@@ -77,7 +90,8 @@ def padded(batch: dict[str, Tensor], more: int) -> dict[str, Tensor]:
     wide = {}
     for name, tensor in batch.items():
         if tensor.dim() == 2 and name != "teacher_logits":
-            filler = torch.full((len(tensor), more), 7 if name == "input_ids" else 0)
+            fill = {"input_ids": 7, "masked_labels": IGNORED}.get(name, 0)
+            filler = torch.full((len(tensor), more), fill)
             tensor = torch.cat([tensor, filler], dim=1)
         wide[name] = tensor
     return wide
@@ -107,6 +121,59 @@ def test_micro_batches_change_nothing(cut: list[int]) -> None:
     batches = [rows.batch(range(end - size, end)) for size, end in zip(cut, ends, strict=True)]
     whole = gradients(distiller, teacher, [rows.batch(range(8))])
     assert_same(whole, gradients(distiller, teacher, batches))
+
+
+@pytest.mark.parametrize("cut", [[8], [1, 7], [2, 2, 4], [1] * 8])
+def test_masked_tokens_are_counted_over_the_whole_batch(cut: list[int]) -> None:
+    """Padding, batch mates and micro-batches change nothing, rows with nothing masked included."""
+    distiller, teacher = masked_pieces()
+    rows = tiny.masked_rows(8)
+    ends = np.cumsum(cut)
+    order = [3, 1, 0, 7, 6, 4, 5, 2]
+    batches = [rows.batch(order[end - size : end]) for size, end in zip(cut, ends, strict=True)]
+    whole = gradients(distiller, teacher, [rows.batch(range(8))])
+    assert_same(whole, gradients(distiller, teacher, [padded(batch, 3) for batch in batches]))
+    labels = rows.batch(range(8))["masked_labels"]
+    assert 0 in (labels != IGNORED).sum(dim=1)
+    batch = rows.batch(range(8))
+    plain = distiller.student(batch["input_ids"], batch["attention_mask"])
+    loss = torch.nn.functional.cross_entropy(plain.logits.flatten(0, 1), labels.flatten())
+    with torch.no_grad():
+        taps = teacher.taps(batch, distiller.objective.teacher_taps)
+        assert float(distiller(batch, taps)["terms"]["mlm"]) == pytest.approx(float(loss))
+
+
+def test_a_batch_with_nothing_masked_is_no_nan(tmp_path: Path) -> None:
+    student = tiny.masked_lm(seed=2)
+    rows = tiny.masked_rows(6)
+    rows.rows.ids[:] = tiny.SPECIALS.index("[UNK]")
+    before = copy.deepcopy(student.state_dict())
+    schedule = Schedule(steps=2, batch_size=4, weight_decay=0.0, gradient_norms_every=1)
+    trainer = DistillationTrainer(
+        Distiller(student, None, mlm_objective()), rows, schedule, tmp_path, cpu=True
+    )
+    trainer.train()
+    for name, tensor in student.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    assert masked_scores(rows)(trainer.distiller) == {"mlm": 0.0, "masked_accuracy": 0.0}
+
+
+def test_held_out_losses_of_masked_tokens_are_one_mean() -> None:
+    """However evaluation cuts the rows, and however the accuracy is counted."""
+    distiller, teacher = masked_pieces()
+    rows = tiny.masked_rows(30)
+    batch = rows.batch(range(30))
+    labels = batch["masked_labels"]
+    with torch.no_grad():
+        logits = distiller.student(batch["input_ids"], batch["attention_mask"]).logits
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
+        for budget in (40, 10_000):
+            losses = held_out_losses(rows, teacher, budget)(distiller)
+            scores = masked_scores(rows, budget)(distiller)
+            assert losses["mlm"] == pytest.approx(float(loss))
+            assert scores["mlm"] == pytest.approx(float(loss))
+            right = (logits.argmax(-1) == labels)[labels != IGNORED].double().mean()
+            assert scores["masked_accuracy"] == pytest.approx(float(right))
 
 
 def test_forms_of_attention_agree() -> None:
@@ -172,15 +239,16 @@ def test_the_teacher_stays_outside(tmp_path: Path) -> None:
 WORKER = Path(__file__).parent / "support" / "two_processes.py"
 
 
-def test_two_processes_train_as_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("objective", ["distillation", "mlm"])
+def test_two_processes_train_as_one(tmp_path: Path, objective: str) -> None:
     """Same losses and weights from one process and from two over gloo, dropout 0."""
     env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(WORKER.parent.parent)}
-    alone = [sys.executable, str(WORKER), str(tmp_path / "one")]
+    alone = [sys.executable, str(WORKER), str(tmp_path / "one"), objective]
     launch = [
         *(sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"),
         *("--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"),  # any free port
     ]
-    pair = [*launch, str(WORKER), str(tmp_path / "two")]
+    pair = [*launch, str(WORKER), str(tmp_path / "two"), objective]
     runs = [
         subprocess.Popen(c, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for c in (alone, pair)

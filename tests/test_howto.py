@@ -24,7 +24,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from support import howto, tiny
 from tinybert.cli import main
-from tinybert.jobs import general, pace
+from tinybert.jobs import general, mlm, pace
 from tinybert.jobs.pace import Pace
 from tinybert.measure import Latency, flops
 from tinybert.sizing import fit
@@ -32,6 +32,7 @@ from tinybert.tasks.glue.facts import GLUE
 from tinybert.tasks.reading import columns
 
 ROOT = Path(__file__).resolve().parent.parent / "docs" / "how-to"
+HEAD_STEPS = mlm.DEFAULT_HEAD_STEPS
 PAGES = sorted(path.stem for path in ROOT.glob("*.md") if path.name != "README.md")
 
 
@@ -81,6 +82,7 @@ SIZED = "distill --teacher teacher --data train.csv --output new"
 BUILD = "corpus build --teacher bert-base-uncased --output new"
 LEARN = "general --teacher bert-base-uncased --corpus text.txt --output new"
 ALIKE = "evaluate --model student-encoder"
+FILL = "mlm --model student-encoder --corpus text.txt --output new"
 ERRORS: dict[str, dict[str, str]] = {
     "own-csv": {
         "which column is the text? name it with --text": f"{DISTILL} --data two-texts.csv",
@@ -184,6 +186,15 @@ ERRORS: dict[str, dict[str, str]] = {
         "there is no file or directory nowhere.txt": f"{LEARN} --corpus nowhere.txt",
         "output directory … exists already": f"{LEARN} --output general",
     },
+    "masked-lm": {
+        "has no mask token, as those of causal language models": f"{FILL} --model stranger",
+        "has an output head already, and nothing says how long all weights learn": (
+            f"{FILL} --model filler"
+        ),
+        "--epochs and --steps both say how long to train": f"{FILL} --steps 5 --epochs 1",
+        "there is no file or directory nowhere.txt": f"{FILL} --corpus nowhere.txt",
+        "output directory … exists already": f"{FILL} --output filler",
+    },
     "many-machines": {
         "was built with another tokenizer than the teacher's": (
             "general --teacher stranger --corpus corpus --output new"
@@ -222,6 +233,8 @@ def test_page(
         slow = Pace(step_seconds=150.0, tokens_per_step=1e3, evaluation_seconds=0.1, peak_bytes=0)
         monkeypatch.setattr(pace, "measure_pace", lambda *_: slow)
         monkeypatch.setattr(general, "measure_pace", lambda *_: slow)
+    if name == "masked-lm":  # fewer steps than a real head takes
+        monkeypatch.setattr(mlm, "DEFAULT_HEAD_STEPS", 20)
     space: dict[str, Any] = {"__name__": "page"}
     for language, text in page.blocks:
         if language == "python":
@@ -362,6 +375,20 @@ def glue(place: Path, space: dict[str, Any], text: str) -> None:
     assert len(answers) == 10
 
 
+def masked_lm(place: Path, space: dict[str, Any], text: str) -> None:
+    """What the page says of masks are the defaults; the encoder is the same to the bit."""
+    results = results_in(place / "filler")
+    asked = results["settings"]
+    shares = [asked["mask_share"], asked["random_share"], asked["kept_share"]]
+    assert [f"{100 * share:g} %" in text for share in shares] == [True] * 3
+    (stage,) = results["stages"]
+    assert (stage["name"], stage["schedule"]["batch_size"]) == ("head", 64)
+    assert f"{HEAD_STEPS} steps of 64 blocks" in text
+    before, after = (AutoModel.from_pretrained(place / n) for n in ("student-encoder", "filler"))
+    for name, tensor in after.state_dict().items():
+        assert name.startswith("pooler") or tensor.equal(before.state_dict()[name]), name
+
+
 PROOFS: dict[str, Callable[[Path, dict[str, Any], str], None]] = {
     "own-csv": own_csv,
     "no-labels": no_labels,
@@ -370,6 +397,7 @@ PROOFS: dict[str, Callable[[Path, dict[str, Any], str], None]] = {
     "hub-teacher": hub_teacher,
     "size-by-need": size_by_need,
     "glue": glue,
+    "masked-lm": masked_lm,
 }
 
 

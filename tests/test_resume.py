@@ -157,3 +157,30 @@ def test_finetuning(tmp_path: Path) -> None:
     kills = [(STEP, 8, True), (PUBLISH, 1, True), (EVALUATE, 1, True)]
     finish("finetune", settings | {"output": tmp_path / "killed"}, kills)
     assert weights(tmp_path / "killed") == weights(tmp_path / "unbroken")
+
+
+def test_masked_language_model(tmp_path: Path) -> None:
+    """In both stages: the head's, with a frozen encoder, and that of all weights."""
+    model = tiny.saved_encoder(tmp_path / "encoder", hidden_dropout_prob=0.1)
+    settings = {
+        "model": str(model),
+        "corpus": [str(tiny.corpus_file(tmp_path / "corpus.txt"))],
+        "max_length": 16,
+        "head_steps": 12,
+        "steps": 12,
+        "batch_size": 32,
+        "learning_rate": 1e-3,
+        "precision": "float32",
+        "attention": "direct",
+    }
+    assert run_job("mlm", settings | {"output": tmp_path / "unbroken"}) == 0
+    kills = [
+        (STEP, 3, True),  # the head's stage
+        (SEAL, 1, True),
+        (EVALUATE, 2, True),
+        (STEP, 12, True),  # that of all weights, as far as it came
+        (PUBLISH, 1, True),
+        (STEP, 2, False),
+    ]
+    finish("mlm", settings | {"output": tmp_path / "killed"}, kills)
+    assert weights(tmp_path / "killed") == weights(tmp_path / "unbroken")

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from transformers import (
     AlbertConfig,
     AlbertModel,
+    AutoConfig,
+    AutoModelForMaskedLM,
     BertModel,
     DistilBertConfig,
     DistilBertModel,
@@ -23,7 +25,7 @@ from transformers import (
 
 from support import tiny
 from tinybert.errors import TinybertError
-from tinybert.taps import TapRequest, Taps, run_with_taps, use_attention
+from tinybert.taps import TapRequest, Taps, logits_at, run_with_taps, use_attention
 
 SIZES = {
     "vocab_size": tiny.VOCABULARY,
@@ -223,3 +225,96 @@ def test_a_model_outside_the_interface_is_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(model, "set_attn_implementation", lambda _: None)  # as it ignores it
     with pytest.raises(TinybertError, match="cannot be read"):
         use_attention(model)
+
+
+MASKED_LMS: dict[str, dict[str, Any]] = {
+    **{name: {} for name in ("bert", "roberta", "xlm-roberta", "camembert", "mpnet")},
+    **{name: {"embedding_size": 8} for name in ("electra", "albert")},
+    "distilbert": {"dim": 16, "n_layers": 2, "n_heads": 4, "hidden_dim": 32},
+    "modernbert": {"cls_token_id": 2, "sep_token_id": 3, "decoder_bias": True},
+    "deberta-v2": {"relative_attention": True, "pos_att_type": ["p2c", "c2p"]},
+}
+
+
+def masked_lm(family: str, dtype: torch.dtype) -> PreTrainedModel:
+    torch.manual_seed(0)
+    ids = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+    config = AutoConfig.for_model(family, **(SIZES | ids | MASKED_LMS[family]))
+    model = AutoModelForMaskedLM.from_config(config).eval().to(dtype)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.3 * torch.randn_like(weight))
+    return model
+
+
+def masked_inputs(chosen: list[tuple[int, int]]) -> dict[str, Tensor]:
+    batch = tiny.rows(5, longest=12, labels=None).batch(range(5))
+    batch.pop("token_type_ids")
+    labels = torch.full_like(batch["input_ids"], -100)
+    for row, place in chosen:
+        labels[row, place] = batch["input_ids"][row, place]
+    return batch | {"masked_labels": labels}
+
+
+SOME = [(0, 1), (0, 2), (3, 0), (4, 2)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("family", MASKED_LMS)
+def test_the_head_runs_on_masked_tokens_alone(family: str, dtype: torch.dtype) -> None:
+    model, batch = masked_lm(family, dtype), masked_inputs(SOME)
+    heads: list[int] = []
+    model.get_output_embeddings().register_forward_hook(
+        lambda _module, _inputs, output: heads.append(output.shape[:-1].numel())
+    )
+    request = TapRequest(hidden=frozenset({1, 2}), embedding=True, masked=True)
+    with torch.no_grad():
+        taps = run_with_taps(model, batch, request)
+        chosen = batch["masked_labels"] != -100
+        again = logits_at(model, batch, chosen)
+        assert heads == [4, 4]
+        inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+        whole = model(**inputs, output_hidden_states=True)
+    assert whole.logits.shape == (*chosen.shape, tiny.VOCABULARY)  # the next pass is a plain one
+    close = {"rtol": 1e-10, "atol": 1e-12} if dtype == torch.float64 else {}
+    assert taps.masked is not None
+    torch.testing.assert_close(taps.masked, whole.logits[chosen], **close)
+    torch.testing.assert_close(again, whole.logits[chosen], **close)
+    for layer in (1, 2):  # all tokens' states, as ever
+        torch.testing.assert_close(taps.hidden[layer], whole.hidden_states[layer], **close)
+    torch.testing.assert_close(taps.embedding, whole.hidden_states[0], **close)
+
+
+def test_masked_tokens_and_attention_at_once() -> None:
+    model, batch = masked_lm("bert", torch.float64), masked_inputs(SOME)
+    use_attention(model, "direct")
+    request = TapRequest(attention=frozenset({2}), masked=True)
+    taps = run_with_taps(model, batch, request)
+    assert taps.attention[2].query.shape[0] == 5
+    taps.masked.sum().backward()
+    assert model.bert.encoder.layer[0].output.dense.weight.grad.abs().sum() > 0
+
+
+def test_nothing_masked_is_no_outputs() -> None:
+    model, batch = masked_lm("bert", torch.float64), masked_inputs([])
+    taps = run_with_taps(model, batch, TapRequest(masked=True))
+    assert taps.masked.shape == (0, tiny.VOCABULARY)
+    taps.masked.sum().backward()
+
+
+def test_masked_tokens_need_a_head_and_masked_rows() -> None:
+    request = TapRequest(masked=True)
+    assert request
+    assert (request | TapRequest()).masked
+    with pytest.raises(TinybertError, match="BertModel has no output head"):
+        run_with_taps(tiny.encoder(), masked_inputs(SOME), request)
+    with pytest.raises(TinybertError, match="has no output head"):
+        run_with_taps(tiny.classifier(), masked_inputs(SOME), request)
+    with pytest.raises(TinybertError, match="needs rows that are masked"):
+        run_with_taps(masked_lm("bert", torch.float32), inputs("bert"), request)
+    with pytest.raises(ValueError, match="either"):
+        run_with_taps(
+            masked_lm("bert", torch.float32),
+            masked_inputs(SOME),
+            request | TapRequest(logits=True),
+        )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         finetune,
         general,
         glue,
+        mlm,
         predict,
     )
 
@@ -36,6 +37,7 @@ __all__ = [
     "finetune",
     "general",
     "glue",
+    "mlm",
     "predict",
 ]
 

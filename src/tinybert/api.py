@@ -16,6 +16,7 @@ from tinybert.settings import (
     FinetuneSettings,
     GeneralSettings,
     GlueSettings,
+    MlmSettings,
     PredictSettings,
 )
 
@@ -28,6 +29,7 @@ __all__ = [
     "finetune",
     "general",
     "glue",
+    "mlm",
     "predict",
 ]
 
@@ -85,6 +87,16 @@ def corpus_show(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
     from tinybert.jobs.corpus import run_corpus_show
 
     return run_corpus_show(_settings(CorpusShowSettings, settings), Reporter(quiet))
+
+
+def mlm(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
+    """Give an encoder an output head, or train a masked language model on; see :func:`general`.
+
+    ``model``, ``corpus`` and ``output`` of :class:`tinybert.settings.MlmSettings` are needed.
+    """
+    from tinybert.jobs.mlm import run_mlm
+
+    return run_mlm(_settings(MlmSettings, settings), Reporter(quiet))
 
 
 def finetune(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:

@@ -29,6 +29,7 @@ __all__ = [
     "TrainingRows",
     "length_batches",
     "micro_batches",
+    "rows_an_epoch",
     "step_loader",
     "tokenize",
 ]
@@ -173,6 +174,11 @@ class TokenRows:
         pad_id, takes_types = np.load(directory / "settings.npy")
         arrays = {n: read(n) for n in ("ids", "offsets", "type_ids", "labels", "targets")}
         return cls(**arrays, pad_id=int(pad_id), takes_types=bool(takes_types))
+
+
+def rows_an_epoch(rows: TrainingRows) -> int:
+    """Rows of one pass over the data; masked rows show each of them once a pass."""
+    return len(rows) // getattr(rows, "passes", 1)
 
 
 def narrowest(vocabulary: int) -> Any:

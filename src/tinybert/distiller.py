@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from tinybert.losses import IGNORED
 from tinybert.objectives import Objective, Seen
 from tinybert.projections import Projections
 from tinybert.taps import Taps, run_with_taps
@@ -16,14 +17,20 @@ from tinybert.taps import Taps, run_with_taps
 __all__ = ["Distiller", "count_units"]
 
 
-def count_units(mask: Tensor) -> dict[str, int]:
-    """Rows, real tokens and pairs of real tokens in a mask (batch, length)."""
+def count_units(mask: Tensor, masked_labels: Tensor | None = None) -> dict[str, int]:
+    """Rows, real tokens and pairs of real tokens in a mask (batch, length).
+
+    And with ``masked_labels`` (batch, length; -100 where nothing is masked) masked tokens.
+    """
     lengths = mask.sum(dim=1, dtype=torch.int64)
-    return {
+    counts = {
         "rows": mask.shape[0],
         "tokens": int(lengths.sum()),
         "pairs": int((lengths * lengths).sum()),
     }
+    if masked_labels is not None:
+        counts["masked"] = int((masked_labels != IGNORED).sum())
+    return counts
 
 
 class Distiller(nn.Module):
@@ -60,9 +67,10 @@ class Distiller(nn.Module):
         """Loss and terms of one micro-batch.
 
         Args:
-            batch: model inputs, and ``labels`` (batch,) where the objective reads them.
+            batch: model inputs, and where the objective reads them ``labels`` (batch,) and
+                ``masked_labels`` (batch, length).
             teacher: taps of the teacher on the same batch.
-            shares: for each unit (rows, tokens, pairs) this micro-batch's part of the whole
+            shares: for each unit (rows, tokens, pairs, masked) this micro-batch's part of the whole
                 effective batch, over all micro-batches and processes; 1 if None. The sum of the
                 losses of all micro-batches is then the loss of the whole batch.
 
@@ -76,6 +84,7 @@ class Distiller(nn.Module):
             mask=batch["attention_mask"],
             projections=self.projections,
             labels=batch.get("labels"),
+            masked_labels=batch.get("masked_labels"),
             crossover=self.crossover,
             low_precision=_in_bfloat16(batch["attention_mask"].device.type),
         )
@@ -108,4 +117,5 @@ def _float(taps: Taps) -> Taps:
         hidden={layer: cast(state) for layer, state in taps.hidden.items()},
         embedding=None if taps.embedding is None else cast(taps.embedding),
         logits=taps.logits,
+        masked=taps.masked,
     )

@@ -12,11 +12,12 @@ from transformers import PreTrainedModel
 
 from tinybert.batching import TokenRows, TrainingRows, length_batches, micro_batches
 from tinybert.distiller import Distiller, count_units
+from tinybert.losses import IGNORED, masked_loss
 from tinybert.taps import TapRequest, Taps, run_with_taps
 from tinybert.tasks.metrics import compute
 from tinybert.teachers import Teacher
 
-__all__ = ["held_out_losses", "predict", "task_scores"]
+__all__ = ["held_out_losses", "masked_scores", "predict", "task_scores"]
 
 
 @torch.no_grad()
@@ -54,6 +55,48 @@ def task_scores(rows: TokenRows, metric: str) -> Callable[[Distiller], dict[str,
     return lambda distiller: compute(metric, predict(distiller.student, rows), labels)
 
 
+def masked_scores(
+    rows: TrainingRows, token_budget: int = 4096
+) -> Callable[[Distiller], dict[str, float]]:
+    """An evaluation for the trainer: how well masked tokens are guessed.
+
+    Args:
+        rows: masked rows, not trained on; their masks are the same at every evaluation.
+        token_budget: padded tokens a batch.
+
+    Returns:
+        A function that gives ``mlm``, the mean cross-entropy in nats a masked token, and
+        ``masked_accuracy``, the share of masked tokens whose most probable token is the right one.
+        Where nothing is masked both are 0.
+    """
+
+    @torch.no_grad()
+    def evaluate(distiller: Distiller) -> dict[str, float]:
+        device = next(distiller.parameters()).device
+        total, right, count = 0.0, 0, 0
+        for piece in _pieces(rows, token_budget):
+            batch = {name: tensor.to(device) for name, tensor in rows.batch(piece).items()}
+            logits = run_with_taps(distiller.student, batch, TapRequest(masked=True)).masked
+            assert logits is not None
+            labels = batch["masked_labels"]
+            loss = masked_loss(logits, labels)
+            total += float(loss.total)
+            right += int((logits.argmax(dim=-1) == labels[labels != IGNORED]).sum())
+            count += int(loss.count)
+        return {"mlm": total / max(1, count), "masked_accuracy": right / max(1, count)}
+
+    return evaluate
+
+
+def _pieces(rows: TrainingRows, token_budget: int) -> list[NDArray[np.int64]]:
+    """All rows once, in batches of like lengths."""
+    pieces = []
+    for start in range(0, len(rows), 256):
+        block = np.arange(start, min(start + 256, len(rows)))
+        pieces += [block[p] for p in micro_batches(rows.lengths[block], token_budget)]
+    return pieces
+
+
 def held_out_losses(
     rows: TrainingRows, teacher: Teacher, token_budget: int = 4096
 ) -> Callable[[Distiller], dict[str, float]]:
@@ -61,13 +104,12 @@ def held_out_losses(
 
     def evaluate(distiller: Distiller) -> dict[str, float]:
         device = next(distiller.parameters()).device
-        pieces = []
-        for start in range(0, len(rows), 256):
-            block = np.arange(start, min(start + 256, len(rows)))
-            lengths = rows.lengths[block]
-            pieces += [block[p] for p in micro_batches(lengths, token_budget)]
+        pieces = _pieces(rows, token_budget)
         lengths = rows.lengths.astype(np.float64)
         whole = {"rows": len(rows), "tokens": lengths.sum(), "pairs": (lengths**2).sum()}
+        if any(term.unit == "masked" for term in distiller.objective.terms):
+            labels = (rows.batch(piece)["masked_labels"] for piece in pieces)
+            whole["masked"] = max(1, sum(int((found != IGNORED).sum()) for found in labels))
         request = distiller.objective.teacher_taps
         if rows.targets is not None:  # the teacher's logits are kept
             request = replace(request, logits=False)
@@ -78,8 +120,8 @@ def held_out_losses(
             taps = teacher.taps(batch, request) if request else Taps()
             if kept is not None:
                 taps.logits = kept
-            counts = count_units(batch["attention_mask"])
-            output = distiller(batch, taps, {u: counts[u] / whole[u] for u in counts})
+            counts = count_units(batch["attention_mask"], batch.get("masked_labels"))
+            output = distiller(batch, taps, {u: counts[u] / whole[u] for u in whole})
             sums["loss"] = sums.get("loss", 0.0) + float(output["loss"])
             for name, value in output["terms"].items():
                 kind = name.split(".")[0]

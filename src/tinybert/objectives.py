@@ -22,6 +22,7 @@ from tinybert.losses import (
     embedding_loss,
     hidden_loss,
     label_loss,
+    masked_loss,
     regression_loss,
     soft_cross_entropy,
 )
@@ -33,17 +34,20 @@ __all__ = [
     "EmbeddingTerm",
     "HiddenTerm",
     "LabelTerm",
+    "MaskedTokenTerm",
     "Objective",
     "PredictionTerm",
     "Seen",
     "Term",
     "intermediate_objective",
     "label_objective",
+    "mlm_objective",
     "prediction_objective",
 ]
 
-Unit = Literal["rows", "tokens", "pairs"]
-"""What a term's mean is taken over: rows, real tokens, or pairs of real tokens of one row."""
+Unit = Literal["rows", "tokens", "pairs", "masked"]
+"""What a term's mean is taken over: rows, real tokens, pairs of real tokens of one row, or masked
+tokens."""
 
 Weight = float | Sequence[float] | Mapping[int, float]
 """One weight for all student layers, a list (one a layer), or {student layer: weight}."""
@@ -60,6 +64,7 @@ class Seen:
     labels: Tensor | None = None
     crossover: int | None = None  # length from which attention loss takes the linear form
     low_precision: bool = False  # whether the student computes in bfloat16
+    masked_labels: Tensor | None = None  # (batch, length), -100 where nothing is masked
 
     def project(self, m: int, states: Tensor) -> Tensor:
         """Student states in the teacher's space: a layer of the student's, in its precision.
@@ -223,6 +228,25 @@ class LabelTerm(Term):
 
 
 @dataclass(frozen=True)
+class MaskedTokenTerm(Term):
+    """Cross-entropy of the masked tokens (BERT, section 3.1): a masked language model."""
+
+    unit: ClassVar[Unit] = "masked"
+
+    @property
+    def name(self) -> str:
+        return "mlm"
+
+    def student_taps(self) -> TapRequest:
+        return TapRequest(masked=True)
+
+    def __call__(self, seen: Seen) -> Ratio:
+        assert seen.student.masked is not None
+        assert seen.masked_labels is not None
+        return masked_loss(seen.student.masked, seen.masked_labels)
+
+
+@dataclass(frozen=True)
 class Objective:
     """A weighted sum of terms; terms of weight 0 are left out and cost nothing."""
 
@@ -321,3 +345,8 @@ def prediction_objective(
 def label_objective(regression: bool = False, weight: float = 1.0) -> Objective:
     """The labels as targets: plain fine-tuning, a stage without a teacher."""
     return Objective((LabelTerm(weight, regression),))
+
+
+def mlm_objective(weight: float = 1.0) -> Objective:
+    """The masked tokens as targets: a stage without a teacher, on masked rows."""
+    return Objective((MaskedTokenTerm(weight),))

@@ -20,7 +20,7 @@ from accelerate import PartialState
 from accelerate.utils import set_seed
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
-from tinybert.batching import TrainingRows
+from tinybert.batching import TrainingRows, rows_an_epoch
 from tinybert.choices import Choices, choose
 from tinybert.distiller import Distiller
 from tinybert.errors import TinybertError
@@ -32,7 +32,7 @@ from tinybert.taps import use_attention
 from tinybert.teachers import Teacher, load_encoder, load_tokenizer, without_bars
 from tinybert.training import DistillationTrainer, Schedule
 
-__all__ = ["Run", "Stage", "StageResult", "save_student"]
+__all__ = ["Run", "Stage", "StageResult", "save_student", "set_dropout"]
 
 STAGE_FILE = "stage.json"
 SETTINGS_FILE = "settings.json"
@@ -51,6 +51,7 @@ class Stage:
         objective, schedule, rows: what is minimised, how long, on what.
         labels: label names of the task head the student carries; None for the bare encoder.
         regression: one output instead of labels.
+        masked_lm: the student carries an output head for masked tokens.
         teacher: None for plain fine-tuning, or where ``rows`` keep the teacher's logits.
         evaluation, metric, greater_is_better: how the best weights are chosen (None: the last).
         prepare: changes the student before training, with the projections it carries; runs in
@@ -64,6 +65,7 @@ class Stage:
     rows: TrainingRows
     labels: Sequence[str] | None = None
     regression: bool = False
+    masked_lm: bool = False
     teacher: Teacher | None = None
     evaluation: Callable[[Distiller], dict[str, float]] | None = None
     metric: str | None = None
@@ -252,7 +254,7 @@ class Run:
             "name": stage.name,
             "seconds": round(time.perf_counter() - begun, 2),
             "steps": trainer.total_steps,
-            "rows": len(stage.rows),
+            "rows": rows_an_epoch(stage.rows),
             "schedule": asdict(stage.schedule),
             "objective": stage.objective.described(),
             "best": {"metric": stage.metric, "value": trainer.state.best_metric},
@@ -281,7 +283,11 @@ class Run:
         set_seed(self.seed)
         tokenizer = load_tokenizer(student)
         model = load_encoder(
-            student, labels=stage.labels, regression=stage.regression, seed=self.seed
+            student,
+            labels=stage.labels,
+            regression=stage.regression,
+            masked_lm=stage.masked_lm,
+            seed=self.seed,
         )
         cast(torch.nn.Module, model).to(self.device)
         choices = self.choices(model, stage.rows, stage.schedule.batch_size)
@@ -349,7 +355,7 @@ def _log_lines(records: Sequence[Mapping[str, Any]]) -> str:
     return "".join(json.dumps(entry) + "\n" for entry in entries)
 
 
-def set_dropout(model: PreTrainedModel, p: float) -> None:
+def set_dropout(model: torch.nn.Module, p: float) -> None:
     """Let every dropout of ``model`` be ``p`` from now on; its config, which is saved, stays."""
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):

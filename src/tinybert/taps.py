@@ -14,7 +14,7 @@ set it and ALBERT calls one module N times.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -27,8 +27,9 @@ from transformers.masking_utils import sdpa_mask
 
 from tinybert.errors import TinybertError
 
-__all__ = ["AttentionTap", "TapRequest", "Taps", "run_with_taps", "use_attention"]
+__all__ = ["AttentionTap", "TapRequest", "Taps", "logits_at", "run_with_taps", "use_attention"]
 
+_NOT_MASKED = -100  # as transformers has it
 MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -48,6 +49,7 @@ class TapRequest:
     hidden: frozenset[int] = frozenset()
     embedding: bool = False
     logits: bool = False
+    masked: bool = False  # the head's outputs at masked tokens alone
 
     def __or__(self, other: TapRequest) -> TapRequest:
         return TapRequest(
@@ -55,10 +57,11 @@ class TapRequest:
             self.hidden | other.hidden,
             self.embedding or other.embedding,
             self.logits or other.logits,
+            self.masked or other.masked,
         )
 
     def __bool__(self) -> bool:
-        return bool(self.attention or self.hidden or self.embedding or self.logits)
+        return bool(self.attention or self.hidden or self.embedding or self.logits or self.masked)
 
     @property
     def depth(self) -> int:
@@ -74,6 +77,7 @@ class Taps:
     hidden: dict[int, Tensor] = field(default_factory=dict)  # (batch, length, width)
     embedding: Tensor | None = None  # (batch, length, width), after its LayerNorm
     logits: Tensor | None = None  # (batch, labels)
+    masked: Tensor | None = None  # (masked tokens, vocabulary), row by row
 
 
 class _Collector:
@@ -164,6 +168,63 @@ def use_attention(model: PreTrainedModel, form: str = "fused") -> None:
         )
 
 
+_positions: ContextVar[Tensor | None] = ContextVar("tinybert_positions", default=None)
+
+
+def _gather(module: nn.Module, inputs: Any, output: Any) -> Any:
+    """A hook of a body: its head then reads the states of some positions alone."""
+    positions = _positions.get()
+    if positions is not None:
+        output.last_hidden_state = output.last_hidden_state[positions].unsqueeze(0)
+    return output
+
+
+@contextmanager
+def _head_reads(model: PreTrainedModel, positions: Tensor) -> Iterator[None]:
+    body: nn.Module = model.base_model
+    if _gather not in body._forward_hooks.values():  # it stays: other threads may be inside
+        body.register_forward_hook(_gather)
+    token = _positions.set(positions)
+    try:
+        yield
+    finally:
+        _positions.reset(token)
+
+
+def logits_at(model: PreTrainedModel, batch: Mapping[str, Tensor], positions: Tensor) -> Tensor:
+    """Outputs of a masked language model at some positions; its head sees no others.
+
+    A head costs width x vocabulary a position: three layers' worth in BERT_BASE, and there are
+    six unmasked tokens to a masked one.
+
+    Args:
+        model: any ``…ForMaskedLM`` of transformers.
+        batch: model inputs of shape (batch, length).
+        positions: (batch, length) bool.
+
+    Returns:
+        (positions that are true, vocabulary), in the order of ``positions.nonzero()``.
+    """
+    inputs = {name: batch[name] for name in MODEL_INPUTS if name in batch}
+    with _head_reads(model, positions):
+        logits: Tensor = model(**inputs, return_dict=True).logits
+    return logits[0]
+
+
+def _masked(model: PreTrainedModel, batch: Mapping[str, Tensor], request: TapRequest) -> Tensor:
+    """Where ``batch`` is masked, (batch, length) bool."""
+    if request.logits:
+        raise ValueError("one head gives either logits of rows or those of masked tokens")
+    if model.get_output_embeddings() is None:  # type: ignore[no-untyped-call]
+        raise TinybertError(
+            f"{type(model).__name__} has no output head for masked tokens: load the model as a "
+            "masked language model."
+        )
+    if "masked_labels" not in batch:
+        raise TinybertError("learning masked tokens needs rows that are masked: see MaskedRows.")
+    return batch["masked_labels"] != _NOT_MASKED
+
+
 @contextmanager
 def _collecting(layers: frozenset[int]) -> Iterator[_Collector]:
     collector = _Collector(layers)
@@ -177,22 +238,27 @@ def _collecting(layers: frozenset[int]) -> Iterator[_Collector]:
 def run_with_taps(model: PreTrainedModel, batch: Mapping[str, Tensor], request: TapRequest) -> Taps:
     """Run ``model`` on ``batch`` once and return what ``request`` asks for.
 
-    The head is run only when logits are wanted. Gradients flow through the taps where autograd is
-    on. Never uses ``output_attentions``: that gives probabilities and turns fused attention off.
+    The head is run only when logits are wanted, and for ``masked`` on the masked tokens alone: a
+    head of a vocabulary costs as much as several layers. All other taps stay those of all tokens.
+    Gradients flow through the taps where autograd is on. Never uses ``output_attentions``: that
+    gives probabilities and turns fused attention off.
 
     Args:
         model: an encoder prepared by :func:`use_attention` (needed for attention taps only).
         batch: ``input_ids`` and ``attention_mask`` of shape (batch, length), ``token_type_ids``
-            where the model has them; other entries are ignored.
+            where the model has them; for ``masked`` also ``masked_labels`` (batch, length), -100
+            where nothing is masked; other entries are ignored.
         request: what to keep.
 
     Raises:
-        TinybertError: attention was asked for and the model does not show it.
+        TinybertError: attention was asked for and the model does not show it; masked tokens were
+            asked for and the rows have none, or the model has no output head for them.
     """
     inputs = {name: batch[name] for name in MODEL_INPUTS if name in batch}
-    runner: nn.Module = model if request.logits else model.base_model
+    runner: nn.Module = model if request.logits or request.masked else model.base_model
     want_hidden = bool(request.hidden) or request.embedding
-    with _collecting(request.attention) as collector:
+    head = _head_reads(model, _masked(model, batch, request)) if request.masked else nullcontext()
+    with head, _collecting(request.attention) as collector:
         output = runner(**inputs, output_hidden_states=want_hidden, return_dict=True)
     if missing := request.attention - collector.taken.keys():
         raise TinybertError(
@@ -215,4 +281,6 @@ def run_with_taps(model: PreTrainedModel, batch: Mapping[str, Tensor], request: 
         taps.hidden = {layer: states[layer] for layer in request.hidden}
     if request.logits:
         taps.logits = output.logits
+    if request.masked:
+        taps.masked = output.logits[0]
     return taps

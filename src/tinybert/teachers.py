@@ -27,6 +27,7 @@ from transformers.utils import logging as transformers_logging
 from tinybert import relu_bert  # noqa: F401 - registers its classes with transformers
 from tinybert.batching import TokenRows, length_batches
 from tinybert.errors import TinybertError
+from tinybert.output_head import check_masked_lm, load_masked_lm, names_output_head
 from tinybert.outputs import whole_file
 from tinybert.progress import Reporter
 from tinybert.taps import TapRequest, Taps, run_with_taps, use_attention
@@ -36,6 +37,7 @@ __all__ = [
     "aligned_labels",
     "cached_logits",
     "check_fits",
+    "check_model_directory",
     "fingerprint",
     "load_encoder",
     "load_tokenizer",
@@ -60,7 +62,7 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
     where = Path(path)
     alone = (where / "tokenizer_config.json").is_file() and not (where / "config.json").exists()
     if not alone:
-        _check_directory(path)
+        check_model_directory(path)
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(path))
     except Exception as error:
@@ -83,9 +85,10 @@ def load_encoder(
     *,
     labels: Sequence[str] | None = None,
     regression: bool = False,
+    masked_lm: bool = False,
     seed: int = 0,
 ) -> PreTrainedModel:
-    """A model in float32: the bare encoder, or with a classification head.
+    """A model in float32: the bare encoder, or with a classification head, or with an output head.
 
     Only safetensors, or ``.bin`` files read with ``weights_only=True`` (transformers' own rule),
     and no code from the model's repository.
@@ -96,14 +99,17 @@ def load_encoder(
             where the model has none). Empty with ``regression``.
         seed: of weights that the model does not have yet; the global random state stays.
         regression: one output, mean squared error.
+        masked_lm: gives a masked language model, whose head answers with the vocabulary (newly
+            made where the model has none).
 
     Raises:
-        TinybertError: no such model, or it cannot be loaded.
+        TinybertError: no such model, or it cannot be loaded; transformers has no masked language
+            model of this kind.
     """
-    _check_directory(path)
+    check_model_directory(path)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _loaded(path, labels, regression)
+        return _masked_lm(path) if masked_lm else _loaded(path, labels, regression)
 
 
 def _loaded(path: str | Path, labels: Sequence[str] | None, regression: bool) -> PreTrainedModel:
@@ -122,15 +128,32 @@ def _loaded(path: str | Path, labels: Sequence[str] | None, regression: bool) ->
             str(path), **options
         )
     except Exception as error:
-        _refuse_elsewhere(path, error)
-        raise TinybertError(
-            f"{path} cannot be loaded as a model ({_first_line(error)}): give a directory written "
-            "by save_pretrained(), or the name of a Hub model that is in the local cache."
-        ) from error
+        raise _not_loaded(path, error) from error
 
 
-def _check_directory(path: str | Path) -> None:
-    """A path that looks local must be a model directory: otherwise transformers asks the Hub."""
+def _masked_lm(path: str | Path) -> PreTrainedModel:
+    check_masked_lm(path, _config(path))
+    try:
+        return load_masked_lm(path, dtype=torch.float32)
+    except TinybertError:
+        raise
+    except Exception as error:
+        raise _not_loaded(path, error) from error
+
+
+def _not_loaded(path: str | Path, error: Exception) -> TinybertError:
+    _refuse_elsewhere(path, error)
+    return TinybertError(
+        f"{path} cannot be loaded as a model ({_first_line(error)}): give a directory written "
+        "by save_pretrained(), or the name of a Hub model that is in the local cache."
+    )
+
+
+def check_model_directory(path: str | Path) -> None:
+    """Raise where no model can be.
+
+    A path that looks local must be a model directory: otherwise transformers asks the Hub.
+    """
     where = Path(path)
     if where.is_file():
         raise TinybertError(f"{path} is a file: give the model's directory.")
@@ -163,15 +186,24 @@ def _first_line(error: Exception) -> str:
 
 def has_head(path: str | Path) -> bool:
     """Whether the model's config names a sequence-classification architecture."""
-    _check_directory(path)
+    check_model_directory(path)
+    return any("SequenceClassification" in name for name in _config(path).architectures or [])
+
+
+def has_masked_lm_head(path: str | Path) -> bool:
+    """Whether the model's config names an architecture with an output head for masked tokens."""
+    check_model_directory(path)
+    return names_output_head(_config(path))
+
+
+def _config(path: str | Path) -> Any:
     try:
-        config = AutoConfig.from_pretrained(str(path))
+        return AutoConfig.from_pretrained(str(path))
     except Exception as error:
         _refuse_elsewhere(path, error)
         raise TinybertError(
             f"{path} has no config that can be read ({_first_line(error)})."
         ) from error
-    return any("SequenceClassification" in name for name in config.architectures or [])
 
 
 def head_labels(path: str | Path) -> tuple[str, ...]:

@@ -5,8 +5,8 @@ What differs from the parent, and why:
 * one item of the data loader is one optimiser step, a list of micro-batches of like lengths, so
   that the effective batch is a number of rows while the token budget decides how many forward
   passes it takes (a fixed ``gradient_accumulation_steps`` could not);
-* every term is divided by the number of things (rows, tokens, token pairs) in the whole effective
-  batch, over micro-batches and processes: any cut gives the same loss and gradient;
+* every term is divided by the number of things (rows, tokens, token pairs, masked tokens) in the
+  whole effective batch, over micro-batches and processes: any cut gives the same loss and gradient;
 * the teacher is held here, outside the wrapped module;
 * checkpoints are whole or absent (:mod:`tinybert.checkpoints`);
 * the best model by the evaluation's metric is kept beside the checkpoints.
@@ -30,7 +30,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from tinybert import checkpoints
-from tinybert.batching import StepSampler, TrainingRows, step_loader
+from tinybert.batching import StepSampler, TrainingRows, rows_an_epoch, step_loader
 from tinybert.distiller import Distiller, count_units
 from tinybert.errors import TinybertError
 from tinybert.outputs import whole_file
@@ -105,13 +105,13 @@ class DistillationTrainer(Trainer):
         self.directory = Path(directory)
         self.evaluation = evaluation
         self.best = Best(metric, greater_is_better)
-        self.total_steps = schedule.total_steps(len(rows))
+        self.per_epoch = math.ceil(rows_an_epoch(rows) / schedule.batch_size)
+        self.total_steps = schedule.total_steps(rows_an_epoch(rows))
         self._staging: Path | None = None
         self._sums: dict[str, Tensor] = {}
         self._summed = 0
         self._begun: float | None = None
         self._seconds_before = 0.0
-        per_epoch = math.ceil(len(rows) / schedule.batch_size)
         on_cpu = not torch.cuda.is_available() if cpu is None else cpu
         fused = "adamw_torch_fused"
         arguments = TrainingArguments(
@@ -145,7 +145,7 @@ class DistillationTrainer(Trainer):
         # One process, one device: several GPUs are for torchrun or accelerate launch.
         if arguments.n_gpu > 1:
             arguments._n_gpu = 1
-        due = Due(schedule, per_epoch, self.total_steps, evaluation is not None, self._agreed)
+        due = Due(schedule, self.per_epoch, self.total_steps, evaluation is not None, self._agreed)
         super().__init__(
             model=distiller, args=arguments, callbacks=[_Clock(self), due, *(callbacks or [])]
         )
@@ -237,9 +237,9 @@ class DistillationTrainer(Trainer):
         return taps
 
     def _shares(self, pieces: list[dict[str, Tensor]], stand_in: bool) -> list[dict[str, float]]:
-        """Each micro-batch's part of the rows, tokens and pairs of the whole effective batch."""
-        counts = [count_units(piece["attention_mask"]) for piece in pieces]
-        units = ("rows", "tokens", "pairs")
+        """Each micro-batch's part of the rows, tokens and so on of the whole effective batch."""
+        counts = [count_units(p["attention_mask"], p.get("masked_labels")) for p in pieces]
+        units = tuple(counts[0])
         own = torch.tensor(
             [0.0 if stand_in else float(sum(c[u] for c in counts)) for u in units],
             dtype=torch.float64,
@@ -249,7 +249,7 @@ class DistillationTrainer(Trainer):
         # DDP averages gradients over processes; the sum is wanted.
         return [
             {
-                u: 0.0 if stand_in else world * c[u] / float(w)
+                u: 0.0 if stand_in or not w else world * c[u] / float(w)
                 for u, w in zip(units, whole.tolist(), strict=True)
             }
             for c in counts
@@ -300,8 +300,7 @@ class DistillationTrainer(Trainer):
             self._sums, self._summed = {}, 0
         if self._begun is not None:  # of the training so far, stops left out
             logs["seconds"] = round(self._seconds_before + time.monotonic() - self._begun, 2)
-        per_epoch = math.ceil(len(self.rows) / self.schedule.batch_size)
-        epoch, self.state.epoch = self.state.epoch, self.state.global_step / per_epoch
+        epoch, self.state.epoch = self.state.epoch, self.state.global_step / self.per_epoch
         super().log(logs, start_time)
         self.state.epoch = epoch
 

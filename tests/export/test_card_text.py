@@ -19,7 +19,7 @@ from tinybert.cli.options import read_yaml
 from tinybert.export import model_card
 from tinybert.export.markdown import last_part, visible
 from tinybert.relu_bert import ReluBertConfig, ReluBertForSequenceClassification
-from tinybert.settings import DemoSettings, DistillSettings, GeneralSettings
+from tinybert.settings import DemoSettings, DistillSettings, GeneralSettings, MlmSettings
 
 HOSTILE = (
     "a|b",
@@ -101,6 +101,29 @@ def test_the_code_of_a_general_student_runs(
     assert "blocks of at most 16 tokens" in text
     assert "Labels" not in headings(text)
     assert "secret" not in text
+
+
+def test_the_code_of_a_masked_language_model_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny.masked_lm().save_pretrained(tmp_path / "filler")
+    tiny.tokenizer().save_pretrained(tmp_path / "filler")
+    results = {
+        "task": "mlm",
+        "metric": "masked_accuracy",
+        "teacher": None,
+        "student": described(0.25),
+        "held_out": {"eval_mlm": 2.5, "eval_masked_accuracy": 0.25},
+        "settings": vars(MlmSettings(model="encoder", corpus=["a.txt"], steps=10)),
+    }
+    text = model_card(tmp_path / "filler", results)
+    ran(text, tmp_path, monkeypatch)
+    assert len(capsys.readouterr().out.splitlines()) == 5
+    assert parsed(text, tmp_path).data.pipeline_tag == "fill-mask"
+    assert table(text, "model")[1] == ["model", "0.2500"]
+    assert "kept back: mlm 2.5." in text
+    assert "trained on text from encoder" in text
+    assert "Made with `tinybert mlm" in text
 
 
 def test_the_code_of_a_class_of_our_own_runs(

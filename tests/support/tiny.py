@@ -13,12 +13,14 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import (
     BertConfig,
+    BertForMaskedLM,
     BertForSequenceClassification,
     BertModel,
     PreTrainedTokenizerFast,
 )
 
 from tinybert.batching import TokenRows
+from tinybert.masking import MaskedRows, Masking
 
 WORDS = [
     "lock", "thread", "queue", "wait", "event", "socket", "server", "address", "port", "send",
@@ -68,6 +70,21 @@ def classifier(
     names = dict(enumerate(labels))
     options |= {"id2label": names, "label2id": {n: i for i, n in names.items()}}
     return BertForSequenceClassification(config(**options)).eval()
+
+
+def masked_lm(seed: int = 0, **options: object) -> BertForMaskedLM:
+    torch.manual_seed(seed)
+    return BertForMaskedLM(config(**options)).eval()
+
+
+def masked_rows(count: int = 60, seed: int = 0, **options: Any) -> MaskedRows:
+    """Random rows, masked; rows of unknown words alone have nothing to mask."""
+    plain = rows(count, seed)
+    for row in (1, 4):
+        plain.ids[plain.offsets[row] : plain.offsets[row + 1]] = SPECIALS.index("[UNK]")
+    special = np.arange(VOCABULARY) < len(SPECIALS)
+    masking = Masking(SPECIALS.index("[MASK]"), special, share=0.3)
+    return MaskedRows(plain, masking, seed, **options)
 
 
 def tokenizer() -> PreTrainedTokenizerFast:

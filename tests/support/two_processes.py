@@ -11,7 +11,12 @@ from transformers import TrainerCallback
 from support import tiny
 from tinybert.cli import leave
 from tinybert.distiller import Distiller
-from tinybert.objectives import intermediate_objective, label_objective, prediction_objective
+from tinybert.objectives import (
+    intermediate_objective,
+    label_objective,
+    mlm_objective,
+    prediction_objective,
+)
 from tinybert.projections import Projections
 from tinybert.taps import use_attention
 from tinybert.teachers import Teacher
@@ -31,22 +36,31 @@ class Gradients(TrainerCallback):
             }
 
 
-def main(directory: Path) -> None:
-    rows = tiny.rows(37, seed=5)  # last batches of 1 row: one process of two has none
-    student = tiny.classifier(seed=2)
-    use_attention(student, "direct")
-    torch.manual_seed(3)
-    objective = (
-        intermediate_objective((2, 4)) + prediction_objective() + label_objective(weight=0.3)
-    )
-    distiller = Distiller(student, Projections(16, 32, 2), objective)
+def main(directory: Path, objective: str) -> None:
+    # 37 rows: last batches of 1 row, of which one process of two has none.
+    if objective == "mlm":
+        rows = tiny.masked_rows(37, seed=5)
+        student = tiny.masked_lm(seed=2)
+        use_attention(student, "direct")
+        distiller = Distiller(student, None, mlm_objective())
+        teacher = None
+    else:
+        rows = tiny.rows(37, seed=5)
+        student = tiny.classifier(seed=2)
+        use_attention(student, "direct")
+        torch.manual_seed(3)
+        terms = (
+            intermediate_objective((2, 4)) + prediction_objective() + label_objective(weight=0.3)
+        )
+        distiller = Distiller(student, Projections(16, 32, 2), terms)
+        teacher = Teacher(tiny.classifier(seed=1, layers=4, width=32))
     gradients = Gradients()
     trainer = DistillationTrainer(
         distiller,
         rows,
         Schedule(steps=50, batch_size=9, learning_rate=1e-3, token_budget=64, log_every=1),
         directory,
-        teacher=Teacher(tiny.classifier(seed=1, layers=4, width=32)),
+        teacher=teacher,
         cpu=True,
         callbacks=[gradients],
     )
@@ -65,5 +79,5 @@ def main(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])
     leave()

@@ -17,6 +17,7 @@ from tinybert.errors import TinybertError
 from tinybert.export import content, figures
 from tinybert.export.figures import Results, number, part
 from tinybert.export.markdown import escaped, fenced, last_part, visible
+from tinybert.output_head import names_output_head
 from tinybert.outputs import whole_file
 
 __all__ = ["CARD_FILE", "model_card", "write_card"]
@@ -57,13 +58,18 @@ class _Head:
     classifier: bool  # a sequence-classification head, for classes or for one value
     regression: bool
     labels: tuple[str, ...]
+    masked_lm: bool = False  # a head that guesses masked tokens
 
     @property
     def pipeline(self) -> str:
+        if self.masked_lm:
+            return "fill-mask"
         return "text-classification" if self.classifier else "feature-extraction"
 
     @property
     def called(self) -> str:
+        if self.masked_lm:
+            return "A masked language model"
         if not self.classifier:
             return "An encoder"
         return "A regressor" if self.regression else "A text classifier"
@@ -164,6 +170,7 @@ def _head(directory: Path) -> _Head:
         classifier=classifier,
         regression=classifier and plain.get("problem_type") == "regression",
         labels=names if classifier else (),
+        masked_lm=names_output_head(config),
     )
 
 
@@ -280,7 +287,8 @@ def _introduction(results: Results, head: _Head, base_model: str | None) -> str:
         shape = figures.shape(teacher)
         origin = f", distilled from {source or 'its teacher'}{f' ({shape})' if shape else ''}"
     else:
-        origin = f", fine-tuned from {source}" if source else ", made"
+        done = "trained on text" if head.masked_lm else "fine-tuned"
+        origin = f", {done} from {source}" if source else ", made"
     told = [f"{head.called}{f' ({known})' if known else ''}{origin} with tinybert, {_PAPER}."]
     if results.get("teacher_fine_tuned"):
         told.append("The teacher was fine-tuned on the same rows first.")
@@ -294,6 +302,8 @@ def _introduction(results: Results, head: _Head, base_model: str | None) -> str:
         told.append(f"It keeps {100 * kept:.1f} % of its teacher's {score}.")
     if head.regression:
         told.append("It answers with one value, not with classes.")
+    if head.masked_lm:
+        told.append("It guesses masked tokens; its score is the share that it guesses right.")
     if not head.classifier:
         told.append("It has no task head: fine-tune it, or distil it further, for a task.")
     return " ".join(told)
@@ -311,6 +321,10 @@ def _usage(results: Results, head: _Head, name: str) -> str:
     if head.classifier:
         cut = "" if longest is None else f", truncation=True, max_length={longest}"
         code = f"classify = {made}\nprint(classify({text}{cut}))"
+    elif head.masked_lm:
+        code = f"fill = {made}\nmask = fill.tokenizer.mask_token\n"
+        code += 'for guess in fill(f"A text with one word {mask}."):\n'
+        code += '    print(guess["token_str"], guess["score"])'
     else:
         code, cut = f"encode = {made}\n", ""
         if longest is not None:

@@ -249,7 +249,7 @@ def rows_told(results: Results, *, regression: bool) -> str:
     shown = [
         f"{escaped(str(k).removeprefix('eval_'))} {v:.4g}"
         for k, v in ((k, number(v)) for k, v in losses.items())
-        if v is not None
+        if v is not None and k != f"eval_{results.get('metric')}"  # that one is in the table
     ]
     if shown:
         told.append(f"Losses on text that was kept back: {', '.join(shown)}.")

@@ -1,4 +1,7 @@
-"""The text of general distillation: a built corpus, or raw text that is tokenized first."""
+"""The text of general distillation and of masked language modelling.
+
+A built corpus, or raw text that is tokenized first.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -26,13 +30,30 @@ from tinybert.corpus.sample import take_sample
 from tinybert.errors import TinybertError
 from tinybert.measure.latency import check_length
 from tinybert.progress import Reporter
-from tinybert.settings import GeneralSettings
 from tinybert.stages import Run
 
-__all__ = ["DEFAULT_LENGTH", "Text", "check_corpus", "open_text_of", "sample_text", "split_blocks"]
+__all__ = [
+    "DEFAULT_LENGTH",
+    "Text",
+    "TextSettings",
+    "check_corpus",
+    "open_text_of",
+    "sample_text",
+    "split_blocks",
+]
 
 DEFAULT_LENGTH = 128
 """Tokens a block of raw text; TinyBERT, section 4.2."""
+
+
+class TextSettings(Protocol):
+    """What is asked of the text, by whichever verb."""
+
+    corpus: list[str]
+    text: str | None
+    max_length: int | None
+    held_out: int
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -57,7 +78,7 @@ class Text:
 
 
 def check_corpus(
-    settings: GeneralSettings,
+    settings: TextSettings,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     reporter: Reporter,
@@ -88,7 +109,7 @@ def check_corpus(
 
 def open_text_of(
     run: Run,
-    settings: GeneralSettings,
+    settings: TextSettings,
     tokenizer: PreTrainedTokenizerBase,
     reporter: Reporter,
 ) -> Text:
@@ -123,7 +144,7 @@ def open_text_of(
 
 
 def sample_text(
-    settings: GeneralSettings, tokenizer: PreTrainedTokenizerBase, reporter: Reporter
+    settings: TextSettings, tokenizer: PreTrainedTokenizerBase, reporter: Reporter
 ) -> Text:
     """The whole of a built corpus; of raw text the beginning, and an estimate of the whole."""
     if (directory := _built(settings)) is not None:
@@ -145,7 +166,7 @@ def sample_text(
     )
 
 
-def _built(settings: GeneralSettings) -> Path | None:
+def _built(settings: TextSettings) -> Path | None:
     """The one built corpus that was named; None where text was."""
     built = [name for name in settings.corpus if is_corpus(Path(name).expanduser())]
     if not built:
@@ -158,7 +179,7 @@ def _built(settings: GeneralSettings) -> Path | None:
     return Path(built[0]).expanduser()
 
 
-def _text(settings: GeneralSettings, rows: CorpusRows) -> Text:
+def _text(settings: TextSettings, rows: CorpusRows) -> Text:
     train, held_out = hold_out_documents(rows, settings.held_out, settings.seed)
     tokens = int(train.lengths.sum(dtype=np.int64))
     return Text(train, held_out, len(train), tokens, rows.manifest.max_length)

@@ -15,11 +15,19 @@ from tinybert.mapping import shown
 from tinybert.measure import parameters
 from tinybert.progress import Reporter, duration
 from tinybert.quantities import parse_count, parse_duration
-from tinybert.settings import GeneralSettings
+from tinybert.settings import GeneralSettings, MlmSettings
 from tinybert.stages import STAGE_COPIES
 from tinybert.students import shape_of
 
-__all__ = ["DEFAULT_EPOCHS", "check_lengths", "epochs_of", "plan_of", "show_plan", "steps_of"]
+__all__ = [
+    "DEFAULT_EPOCHS",
+    "asked_steps",
+    "check_lengths",
+    "epochs_of",
+    "plan_of",
+    "show_plan",
+    "steps_of",
+]
 
 DEFAULT_EPOCHS = 3.0
 """TinyBERT, section 4.2: three epochs of English Wikipedia."""
@@ -27,19 +35,38 @@ DEFAULT_EPOCHS = 3.0
 _LENGTHS = ("epochs", "tokens", "budget", "steps")
 
 
-def check_lengths(settings: GeneralSettings) -> None:
+def check_lengths(settings: GeneralSettings | MlmSettings) -> None:
     """At most one of the four ways to say how long, and one that can be read.
 
     Raises:
         TinybertError: two of them, or one that makes no sense.
     """
-    given = [f"--{name}" for name in _LENGTHS if getattr(settings, name) is not None]
+    asked = {name: getattr(settings, name, None) for name in _LENGTHS}
+    given = [f"--{name}" for name, value in asked.items() if value is not None]
     if len(given) > 1:
         raise TinybertError(f"{' and '.join(given)} both say how long to train: give one of them.")
     if settings.tokens is not None:
         parse_count(settings.tokens, "--tokens")
-    if settings.budget is not None:
-        parse_duration(settings.budget, "--budget")
+    if asked["budget"] is not None:
+        parse_duration(asked["budget"], "--budget")
+
+
+def asked_steps(settings: GeneralSettings | MlmSettings, blocks: int, tokens: float) -> int | None:
+    """Optimiser steps by ``steps``, ``tokens`` or ``epochs``; None where none of them is given.
+
+    Args:
+        settings: of the run.
+        blocks, tokens: of an epoch.
+    """
+    per_epoch = math.ceil(blocks / settings.batch_size)
+    if settings.steps is not None:
+        return settings.steps
+    if settings.tokens is not None:
+        wanted = parse_count(settings.tokens, "--tokens")
+        return max(1, math.ceil(wanted / tokens * per_epoch))
+    if settings.epochs is not None:
+        return max(1, math.ceil(settings.epochs * per_epoch))
+    return None
 
 
 def epochs_of(settings: GeneralSettings) -> float:
@@ -57,14 +84,11 @@ def steps_of(settings: GeneralSettings, blocks: int, tokens: float, pace: Pace |
     Raises:
         TinybertError: the budget does not last for one step.
     """
-    per_epoch = math.ceil(blocks / settings.batch_size)
-    if settings.steps is not None:
-        return settings.steps
-    if settings.tokens is not None:
-        wanted = parse_count(settings.tokens, "--tokens")
-        return max(1, math.ceil(wanted / tokens * per_epoch))
+    if (asked := asked_steps(settings, blocks, tokens)) is not None:
+        return asked
     if settings.budget is None:
-        return max(1, math.ceil(epochs_of(settings) * per_epoch))
+        per_epoch = math.ceil(blocks / settings.batch_size)
+        return max(1, math.ceil(DEFAULT_EPOCHS * per_epoch))
     assert pace is not None
     evaluations = (settings.evaluations + 1) * pace.evaluation_seconds
     steps = math.floor(

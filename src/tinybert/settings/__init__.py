@@ -7,6 +7,7 @@ section 4.2) unless the help text says otherwise.
 from tinybert.settings.base import Checked, setting
 from tinybert.settings.corpus import CorpusBuildSettings, CorpusShowSettings
 from tinybert.settings.general import GeneralSettings
+from tinybert.settings.mlm import MlmSettings
 from tinybert.settings.models import ConvertSettings, EvaluateSettings, PredictSettings
 from tinybert.settings.shared import (
     Attention,
@@ -40,6 +41,7 @@ __all__ = [
     "GeneralSettings",
     "GlueSettings",
     "LossSettings",
+    "MlmSettings",
     "Precision",
     "PredictSettings",
     "RowSettings",
