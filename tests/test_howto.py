@@ -83,6 +83,7 @@ BUILD = "corpus build --teacher bert-base-uncased --output new"
 LEARN = "general --teacher bert-base-uncased --corpus text.txt --output new"
 ALIKE = "evaluate --model student-encoder"
 FILL = "mlm --model student-encoder --corpus text.txt --output new"
+COPY = "augment --data train.csv --masked-lm masked-lm --output new"
 ERRORS: dict[str, dict[str, str]] = {
     "own-csv": {
         "which column is the text? name it with --text": f"{DISTILL} --data two-texts.csv",
@@ -185,6 +186,15 @@ ERRORS: dict[str, dict[str, str]] = {
         "--budget 30 is no time": f"{LEARN} --budget 30",
         "there is no file or directory nowhere.txt": f"{LEARN} --corpus nowhere.txt",
         "output directory … exists already": f"{LEARN} --output general",
+    },
+    "augment": {
+        "has no output head to guess words with": f"{COPY} --masked-lm student-encoder",
+        "is no file of word vectors": f"{COPY} --vectors train.csv",
+        "holds copies of other rows than these training rows": (
+            f"{SIZED} --augment augmented --seed 7"
+        ),
+        "is no augmentation": f"{SIZED} --augment student",
+        "output directory … exists already": f"{COPY} --output augmented",
     },
     "masked-lm": {
         "has no mask token, as those of causal language models": f"{FILL} --model stranger",

@@ -14,6 +14,7 @@ from tinybert.errors import TinybertError
 
 if TYPE_CHECKING:
     from tinybert.api import (
+        augment,
         convert,
         corpus_build,
         corpus_show,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "TinybertError",
     "__version__",
+    "augment",
     "convert",
     "corpus_build",
     "corpus_show",

@@ -8,6 +8,7 @@ from typing import Any
 from tinybert.cli.options import checked_values
 from tinybert.progress import Reporter
 from tinybert.settings import (
+    AugmentSettings,
     ConvertSettings,
     CorpusBuildSettings,
     CorpusShowSettings,
@@ -21,6 +22,7 @@ from tinybert.settings import (
 )
 
 __all__ = [
+    "augment",
     "convert",
     "corpus_build",
     "corpus_show",
@@ -36,7 +38,7 @@ __all__ = [
 
 def _settings(kind: type, values: dict[str, Any]) -> Any:
     """The same checks and conversions as on the command line: names, types, choices."""
-    for name in ("teacher", "model", "student", "data", "dev", "test"):
+    for name in ("teacher", "model", "student", "data", "dev", "test", "masked_lm", "vectors"):
         if isinstance(values.get(name), Path):  # a Path is as good as a name
             values[name] = str(values[name])
     if "corpus" in values and kind is not CorpusShowSettings:
@@ -97,6 +99,20 @@ def mlm(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
     from tinybert.jobs.mlm import run_mlm
 
     return run_mlm(_settings(MlmSettings, settings), Reporter(quiet))
+
+
+def augment(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
+    """Write copies of training rows with words replaced; see :func:`general`.
+
+    ``data``, ``masked_lm`` and ``output`` of :class:`tinybert.settings.AugmentSettings` are needed;
+    ``vectors`` gives candidates to words of several pieces.
+
+    Returns:
+        Counts of rows, copies, words changed and duplicates; recipe, models, seconds.
+    """
+    from tinybert.jobs.augment import run_augment
+
+    return run_augment(_settings(AugmentSettings, settings), Reporter(quiet))
 
 
 def finetune(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 __all__ = ["Reporter", "Tracker", "duration"]
 
@@ -61,6 +62,10 @@ class Reporter:
     def say(self, text: str) -> None:
         """One line of talk to standard error."""
         self._talk(text, escape(text))
+
+    def markup(self, text: str) -> None:
+        """One line of talk in rich's markup; without its colours where no terminal is."""
+        self._talk(Text.from_markup(text).plain, text)
 
     def heading(self, text: str) -> None:
         """A line that opens a part of the run."""

@@ -110,7 +110,14 @@ def test_a_general_student(place: Path, general: dict[str, Any]) -> None:
 
 def test_a_task_student(place: Path, distilled: dict[str, Any]) -> None:
     results = written(place / "student")
-    more = {"agreement", "control_scores", "size", "teacher_fine_tuned", "teacher_name"}
+    more = {
+        "agreement",
+        "augmented_rows",
+        "control_scores",
+        "size",
+        "teacher_fine_tuned",
+        "teacher_name",
+    }
     assert results.keys() == FIELDS | TASK_FIELDS | more
     for name in ("teacher", "student"):
         assert results[name].keys() == MODEL_FIELDS | {"scores"}

@@ -13,7 +13,7 @@ from typing import Any
 _SERVER = multiprocessing.get_context("forkserver")
 # Imported once, so that each process starts in milliseconds.
 _SERVER.set_forkserver_preload(
-    [f"tinybert.jobs.{verb}" for verb in ("general", "distill", "finetune", "mlm")]
+    [f"tinybert.jobs.{verb}" for verb in ("general", "distill", "finetune", "mlm", "augment")]
 )
 
 

@@ -40,6 +40,7 @@ GROUPS = {
     "size": "Size by need, instead of a shape",
     "training": "Training",
     "losses": "Losses",
+    "augmentation": "Augmentation",
     "speed": "Speed and memory",
     "run": "Run",
 }

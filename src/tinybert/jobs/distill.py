@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tinybert.errors import TinybertError
 from tinybert.evaluation import predict
+from tinybert.jobs.augmented import augmented_rows, augmented_tokens
 from tinybert.jobs.common import (
     described,
     open_run,
@@ -71,17 +73,24 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
     asked = settings
     settings, fitted = chosen_student(asked, teacher, len(rows.train), reporter)
     shape = check_student(settings, teacher, tokenizer)
-    epochs, why = epochs_of(settings, len(rows.train))
+    manifest = augmented_rows(settings.augment, rows, reporter)
+    learned = len(rows.train) if manifest is None else manifest.counts.total
+    epochs, why = epochs_of(settings, learned)
     if epochs:
         reporter.say(f"intermediate stage of {epochs:g} epoch{'s' * (epochs != 1)}: {why}")
     if settings.dry_run:
-        return _dry_run(settings, rows, reporter, shape)
+        return _dry_run(settings, rows, reporter, shape, learned)
     tuned_here = not has_head(path)
     if tuned_here:
         teacher = fine_tuned(settings, rows, tokenizer, reporter)
     inputs = {"rows": rows.fingerprint(), "teacher weights": fingerprint(teacher)}
     inputs |= student_print(settings)
+    if manifest is not None:
+        inputs["augmentation"] = manifest.fingerprint()
     run = open_run(settings, reporter, inputs)
+    originals = rows.counts()
+    if manifest is not None:
+        rows = replace(rows, train=augmented_tokens(run, settings, manifest, rows, tokenizer))
     if fitted is not None and run.is_main:
         write_fit(run.work / FIT_FILE, fitted)
     figures: dict[str, Any] = {
@@ -95,7 +104,8 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
     results = figures | {
         "student": described(student, None) | measured.pop("student"),
         **measured,
-        "rows": rows.counts(),
+        "rows": originals,
+        "augmented_rows": None if manifest is None else len(rows.train),
         "size": _size(fitted, kept_teacher(settings) if tuned_here else path, student, run),
         "inputs": inputs,
         "teacher_name": path,
@@ -223,17 +233,17 @@ def _counted(rows: TaskRows) -> str:
 
 
 def _dry_run(
-    settings: DistillSettings, rows: TaskRows, reporter: Reporter, shape: str
+    settings: DistillSettings, rows: TaskRows, reporter: Reporter, shape: str, learned: int
 ) -> dict[str, Any]:
     def steps(epochs: float) -> int:
         if epochs <= 0:
             return 0
-        return Schedule(epochs, batch_size=settings.batch_size).total_steps(len(rows.train))
+        return Schedule(epochs, batch_size=settings.batch_size).total_steps(learned)
 
     plan = {
         "teacher": "as it is" if has_head(str(settings.teacher)) else "to be fine-tuned first",
-        "training rows": len(rows.train),
-        "intermediate steps": steps(epochs_of(settings, len(rows.train))[0]),
+        "training rows": learned,
+        "intermediate steps": steps(epochs_of(settings, learned)[0]),
         "prediction steps": steps(settings.prediction_epochs),
         "student": shape,
         "metric": rows.task.metric,

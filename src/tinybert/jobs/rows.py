@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -14,7 +15,7 @@ from tinybert.batching import TokenRows, TrainingRows, length_batches, tokenize
 from tinybert.errors import TinybertError
 from tinybert.jobs.common import required
 from tinybert.progress import Reporter
-from tinybert.settings import DistillSettings, FinetuneSettings
+from tinybert.settings import AugmentSettings, DistillSettings, FinetuneSettings
 from tinybert.tasks.files import read_task
 from tinybert.tasks.glue.facts import find_glue_task
 from tinybert.tasks.glue.reader import HUB_NAME, read_glue
@@ -34,6 +35,7 @@ class TaskRows:
     dev: TokenRows
     test: TokenRows
     extra: dict[str, TokenRows] = field(default_factory=dict)
+    texts: str = ""  # of the training rows, see texts_print
 
     @property
     def reported(self) -> dict[str, TokenRows]:
@@ -76,6 +78,24 @@ def task_rows(
     reporter: Reporter,
 ) -> TaskRows:
     """Read, check and tokenize the rows that the settings name."""
+    data = task_texts(settings, reporter)
+    assert data.test is not None
+    return tokenized(
+        data.task,
+        data.train,
+        data.dev,
+        data.test,
+        tokenizer,
+        settings.max_length,
+        data.extra,
+        reporter,
+    )
+
+
+def task_texts(
+    settings: FinetuneSettings | DistillSettings | AugmentSettings, reporter: Reporter
+) -> TaskData:
+    """Read and check the rows that the settings name, all three parts of them, as texts."""
     data = _read(settings, reporter)
     for note in data.notes:
         reporter.say(note)
@@ -90,12 +110,17 @@ def task_rows(
             f"the model is chosen on {len(dev)} of the dev rows and reported on the other "
             f"{len(test)}"
         )
-    return tokenized(
-        data.task, train, dev, test, tokenizer, settings.max_length, data.extra, reporter
-    )
+    return replace(data, train=train, dev=dev, test=test)
 
 
-def _read(settings: FinetuneSettings | DistillSettings, reporter: Reporter) -> TaskData:
+def texts_print(rows: Rows) -> str:
+    """A hash of the texts of rows, in their order."""
+    return hashlib.sha256(text_hashes(rows.texts).tobytes()).hexdigest()[:16]
+
+
+def _read(
+    settings: FinetuneSettings | DistillSettings | AugmentSettings, reporter: Reporter
+) -> TaskData:
     asked = settings.task.strip().casefold()
     kinds: dict[str, Kind] = {"classification": "classification", "regression": "regression"}
     if asked == "auto" or asked in kinds:
@@ -190,6 +215,7 @@ def tokenized(
         done.pop("dev"),
         done.pop("test"),
         extra=done,
+        texts=texts_print(train),
     )
 
 

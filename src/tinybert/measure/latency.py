@@ -104,8 +104,8 @@ def latency(
     }
 
 
-def check_length(model: nn.Module, length: int) -> None:
-    """Refuse a length that the model has no position embeddings for."""
+def longest_input(model: nn.Module) -> int | None:
+    """Tokens that a model has position embeddings for; None where it has none of its own."""
     config = getattr(model, "config", None)
     longest = getattr(config, "max_position_embeddings", None)
     # RoBERTa and kin count positions from the padding id on: 514 positions are 512 tokens.
@@ -113,7 +113,13 @@ def check_length(model: nn.Module, length: int) -> None:
         if isinstance(module, nn.Embedding) and longest == module.num_embeddings:
             longest -= 0 if module.padding_idx is None else module.padding_idx + 1
             break
-    if longest is not None and longest > 0 and length > longest:
+    return longest if longest is not None and longest > 0 else None
+
+
+def check_length(model: nn.Module, length: int) -> None:
+    """Refuse a length that the model has no position embeddings for."""
+    longest = longest_input(model)
+    if longest is not None and length > longest:
         raise TinybertError(
             f"the model takes {longest} tokens at most, {length} were asked for: give a length of "
             f"{longest} or less"

@@ -4,6 +4,7 @@ Nothing here imports torch, so that ``--help`` answers at once. Defaults are the
 section 4.2) unless the help text says otherwise.
 """
 
+from tinybert.settings.augment import AugmentChoices, AugmentSettings
 from tinybert.settings.base import Checked, setting
 from tinybert.settings.corpus import CorpusBuildSettings, CorpusShowSettings
 from tinybert.settings.general import GeneralSettings
@@ -29,6 +30,8 @@ from tinybert.settings.tasks import (
 
 __all__ = [
     "Attention",
+    "AugmentChoices",
+    "AugmentSettings",
     "Checked",
     "ConvertSettings",
     "CorpusBuildSettings",

@@ -65,6 +65,12 @@ class DistillSettings(SizeSettings, LossSettings, StudentSettings, DataSettings,
     teacher_learning_rate: float = setting(
         3e-5, "to fine-tune a plain encoder", "training", above=0
     )
+    augment: Path | None = setting(
+        None,
+        "also learn from these copies of the training rows: directory that `tinybert augment` "
+        "wrote from the same data (both stages; dev and test rows stay as they are)",
+        "data",
+    )
     controls: bool = setting(
         False,
         "also train the same start on labels alone and on logits alone, for as many steps at the "

@@ -1,0 +1,1 @@
+"""Data augmentation: words replaced by a masked language model and word vectors (Algorithm 1)."""
