@@ -46,11 +46,19 @@ STUDENT_DIRECTORY="$DIRECTORY/general"
 mkdir -p "$DIRECTORY"
 
 # Machine 0 builds the corpus, the others wait for it. It appears when it is whole.
+FAILED="$DIRECTORY/corpus.failed"
 if [ "$NODE" = 0 ] && [ ! -e "$CORPUS" ]; then
+    rm -f "$FAILED"
+    trap 'touch "$FAILED"' ERR
     "$PYTHON" -m tinybert corpus build --teacher "$TEACHER" --corpus "$TEXT" --output "$CORPUS" \
         --resume
+    trap - ERR
 fi
 while [ ! -e "$CORPUS/corpus.json" ]; do
+    if [ -e "$FAILED" ]; then
+        echo "machine 0 could not build the corpus" >&2
+        exit 1
+    fi
     sleep 10
 done
 

@@ -1,19 +1,21 @@
 """Checkpoints that are whole or absent.
 
 A checkpoint is written under a hidden name beside its final one, flushed to disk, sealed with a
-mark that lists every file and its size, and only then renamed. A reader believes the mark, not the
-number in the name.
+mark that lists every file, its size and its checksum, and only then renamed. A reader believes
+the mark, not the number in the name.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
 
+from tinybert.errors import TinybertError
 from tinybert.outputs import fsync, fsync_tree
 
-__all__ = ["MARK", "drop_old", "newest_whole", "publish", "seal"]
+__all__ = ["MARK", "check", "drop_old", "newest_whole", "publish", "seal"]
 
 MARK = "whole.json"
 STAGING = ".staging"
@@ -22,7 +24,7 @@ STAGING = ".staging"
 def seal(directory: Path, step: int) -> None:
     """Flush everything in ``directory`` and write its mark."""
     files = {
-        str(path.relative_to(directory)): path.stat().st_size
+        str(path.relative_to(directory)): [path.stat().st_size, _checksum(path)]
         for path in sorted(directory.rglob("*"))
         if path.is_file() and path.name != MARK
     }
@@ -42,10 +44,32 @@ def _step(directory: Path) -> int | None:
     """The step of a whole checkpoint, or None."""
     try:
         mark = json.loads((directory / MARK).read_text())
-        whole = all((directory / f).stat().st_size == size for f, size in mark["files"].items())
+        sizes = {directory / name: size for name, (size, _) in mark["files"].items()}
+        whole = all(path.stat().st_size == size for path, size in sizes.items())
         return int(mark["step"]) if whole else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def check(directory: Path) -> None:
+    """Compare a whole checkpoint with its checksums.
+
+    Raises:
+        TinybertError: a file was altered.
+    """
+    mark = json.loads((directory / MARK).read_text())
+    for name, (_, wanted) in mark["files"].items():
+        if _checksum(directory / name) != wanted:
+            raise TinybertError(
+                f"the checkpoint's file {directory / name} was altered (its checksum differs): "
+                "remove the checkpoint to go on from the one before, or start again with "
+                "--overwrite."
+            )
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def newest_whole(directory: Path) -> Path | None:

@@ -31,6 +31,8 @@ __all__ = [
     "fsync_tree",
     "is_out_of_space",
     "move_into_place",
+    "remove_directory",
+    "remove_stale",
     "whole_directory",
     "whole_file",
     "write_json_whole",
@@ -39,6 +41,8 @@ __all__ = [
 _PARTIAL, _OLD = "partial", "old"
 _SPACE_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 _SPACE_TEXTS = ("No space left on device", "Disk quota exceeded", "os error 28")
+_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written|unexpected pos \d+ vs \d+")
+"""Of NumPy and torch, where a disk took only a part of what was written."""
 
 
 def check_output(path: str | Path, overwrite: bool = False) -> Path:
@@ -110,7 +114,7 @@ def whole_directory(path: str | Path, overwrite: bool = False) -> Iterator[Path]
     with clear_errors(path):
         made = _make_parents(path.parent)
         try:
-            _remove_stale(path)
+            remove_stale(path)
             partial = path.parent / _hidden_name(path.name, _PARTIAL)
             partial.mkdir()
             try:
@@ -155,7 +159,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     partial = path.parent / _hidden_name(path.name, _PARTIAL)
     with clear_errors(path):
         try:
-            _remove_stale(path)
+            remove_stale(path)
             yield partial
             fsync(partial)
             partial.replace(path)
@@ -220,7 +224,7 @@ def is_out_of_space(error: BaseException) -> bool:
             return False
         if isinstance(seen, OSError) and seen.errno in _SPACE_ERRNOS:
             return True
-        if any(text in str(seen) for text in _SPACE_TEXTS):
+        if any(text in str(seen) for text in _SPACE_TEXTS) or _SHORT_WRITE.search(str(seen)):
             return True
         seen = seen.__cause__ or seen.__context__
     return False
@@ -285,7 +289,7 @@ def _left_behind(path: Path, kind: str) -> list[Path]:
     return [entry for entry, match in matches if match and not _is_alive(int(match.group(1)))]
 
 
-def _remove_stale(path: Path) -> None:
+def remove_stale(path: Path) -> None:
     """Remove what killed runs left beside ``path``; a set-aside result only if ``path`` exists."""
     for entry in _left_behind(path, _PARTIAL):
         if entry.is_dir():
@@ -308,10 +312,18 @@ def _bring_back_old(path: Path) -> None:
 
 def _discard_old(old: Path, path: Path) -> None:
     """Remove a set-aside result, under a name from which half of it is never brought back."""
-    doomed = path.parent / _hidden_name(path.name, _PARTIAL)
     with suppress(OSError):
-        old.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+        remove_directory(old, path.name)
+
+
+def remove_directory(path: Path, name: str | None = None) -> None:
+    """Remove a directory so that a kill leaves all of it or, under a hidden name, rubbish.
+
+    Half of it must not be taken for the whole; :func:`remove_stale` clears the rest away.
+    """
+    doomed = path.parent / _hidden_name(name or path.name, _PARTIAL)
+    path.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _is_alive(pid: int) -> bool:

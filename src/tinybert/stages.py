@@ -25,12 +25,19 @@ from tinybert.choices import Choices, choose
 from tinybert.distiller import Distiller
 from tinybert.errors import TinybertError
 from tinybert.objectives import Objective
-from tinybert.outputs import check_output, check_space, whole_directory, write_json_whole
+from tinybert.outputs import (
+    check_output,
+    check_space,
+    remove_directory,
+    whole_directory,
+    write_json_whole,
+)
 from tinybert.progress import Reporter
 from tinybert.projections import Projections
 from tinybert.taps import use_attention
 from tinybert.teachers import Teacher, load_encoder, load_tokenizer, without_bars
 from tinybert.training import DistillationTrainer, Schedule
+from tinybert.work import LOCK, bytes_in, check_unfinished, open_work
 
 __all__ = ["Run", "Stage", "StageResult", "save_student", "set_dropout"]
 
@@ -104,13 +111,10 @@ def work_directory(output: str | Path) -> Path:
     return Path(output).with_name(Path(output).name + ".run")
 
 
-def check_unfinished(output: str | Path, *, resume: bool, overwrite: bool) -> None:
+def check_no_run(output: str | Path, *, resume: bool, overwrite: bool) -> None:
     """Refuse to begin beside an unfinished run that is neither gone on with nor replaced."""
-    work = work_directory(output)
-    if work.is_dir() and any(work.iterdir()) and not (resume or overwrite):
-        raise TinybertError(
-            f"an unfinished run is in {work}: go on with --resume, or start again with --overwrite."
-        )
+    place = work_directory(output)
+    check_unfinished(place, SETTINGS_FILE, "run", resume=resume, overwrite=overwrite)
 
 
 class Run:
@@ -154,30 +158,11 @@ class Run:
         plain = json.loads(json.dumps(dict(settings), default=str, sort_keys=True))
         plain["processes"] = self.state.num_processes
         if self.state.is_main_process:
-            self._open(plain, resume)
+            self._hold = open_work(
+                self.work, SETTINGS_FILE, plain, "run", resume=resume, overwrite=self.overwrite
+            )
         self.state.wait_for_everyone()
         self.finished: list[dict[str, Any]] = []
-
-    def _open(self, settings: dict[str, Any], resume: bool) -> None:
-        file = self.work / SETTINGS_FILE
-        if self.work.exists() and self.overwrite and not resume:
-            if any(self.work.iterdir()) and not file.is_file():
-                raise TinybertError(
-                    f"{self.work} is in the way and was not made by tinybert: move it elsewhere."
-                )
-            shutil.rmtree(self.work)
-        check_unfinished(self.output, resume=resume, overwrite=self.overwrite)
-        if self.work.exists() and any(self.work.iterdir()):
-            begun = json.loads(file.read_text()) if file.is_file() else settings
-            names = begun.keys() | settings.keys()
-            changed = sorted(n for n in names if begun.get(n) != settings.get(n))
-            if changed:
-                raise TinybertError(
-                    f"the run in {self.work} was begun differently ({', '.join(changed)}): "
-                    "resume it with the same, or start again with --overwrite."
-                )
-        self.work.mkdir(parents=True, exist_ok=True)
-        write_json_whole(file, settings)
 
     @property
     def is_main(self) -> bool:
@@ -228,13 +213,14 @@ class Run:
 
     def discard(self) -> None:
         """Leave nothing of this run: what it was asked for cannot be."""
-        if self.is_main:
-            shutil.rmtree(self.work, ignore_errors=True)
+        if self.is_main and self.work.is_dir():
+            self._hold.release()
+            remove_directory(self.work)
 
     def discard_if_empty(self) -> None:
         """Input that fits nothing leaves no run behind that would have to be cleared away."""
-        if all(entry.name == SETTINGS_FILE for entry in self.work.iterdir()):
-            shutil.rmtree(self.work)
+        if self.is_main and all(e.name in (SETTINGS_FILE, LOCK) for e in self.work.iterdir()):
+            self.discard()
 
     def run(self, stage: Stage, student: Path) -> StageResult:
         """Run one stage from the directory ``student``, or return what it left earlier."""
@@ -306,7 +292,7 @@ class Run:
         )
         if self.is_main:
             weights = sum(p.numel() for p in distiller.parameters())
-            check_space(self.work, 4 * STAGE_COPIES * weights)
+            check_space(self.work, 4 * STAGE_COPIES * weights - bytes_in(self.work))
         callbacks = list(self.callbacks)
         if self.tensorboard and self.is_main:
             callbacks.append(_tensorboard(self.work / "tensorboard" / stage.name))
@@ -344,7 +330,7 @@ class Run:
                         (temporary / name).write_text(content, encoding="utf-8")
                     else:
                         write_json_whole(temporary / name, content)
-            shutil.rmtree(self.work, ignore_errors=True)
+            self.discard()
         self.state.wait_for_everyone()
         return self.output
 

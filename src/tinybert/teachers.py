@@ -393,6 +393,13 @@ def check_fits(
 
 def tokenizers_agree(one: PreTrainedTokenizerBase, other: PreTrainedTokenizerBase) -> bool:
     """Whether two tokenizers have the same vocabulary (ids included)."""
-    return json.dumps(one.get_vocab(), sort_keys=True) == json.dumps(
-        other.get_vocab(), sort_keys=True
-    )
+    return one.get_vocab() == other.get_vocab()
+
+
+def tokenizer_print(tokenizer: PreTrainedTokenizerBase) -> str:
+    """A hash of what a tokenizer makes of text: its pieces with their ids, and a text that shows
+    case, accents, digits, punctuation and scripts; not of how a library's version writes it."""
+    probe = "A naïve Ünïcode tëst: 1,234.5 (don't) 日本語 русский\tمرحبا 🙂 [SEP] re-do"
+    digest = hashlib.sha256(json.dumps(sorted(tokenizer.get_vocab().items())).encode())
+    digest.update(json.dumps(tokenizer(probe, verbose=False)["input_ids"]).encode())
+    return digest.hexdigest()[:16]

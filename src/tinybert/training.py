@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, cast
 
 import torch
@@ -353,7 +354,20 @@ class DistillationTrainer(Trainer):
         """Train from the newest whole checkpoint, or from the start."""
         latest = checkpoints.newest_whole(self.directory)
         self.args.eval_on_start &= latest is None
-        self.train(resume_from_checkpoint=None if latest is None else str(latest))
+        if latest is None:
+            self.train()
+            return
+        try:
+            checkpoints.check(latest)
+            self.train(resume_from_checkpoint=str(latest))
+        except (RuntimeError, UnpicklingError, KeyError, EOFError) as error:
+            if self._begun is not None:
+                raise  # it was read, and something else went wrong
+            raise TinybertError(
+                f"the checkpoint {latest} cannot be gone on with "
+                f"({str(error).strip().splitlines()[0][:120]}): it is of another student, or was "
+                "altered; remove it to go on from the one before, or start again with --overwrite."
+            ) from error
 
     def _get_output_dir(self, trial: Any = None) -> str:
         return str(self.directory if self._staging is None else self._staging)

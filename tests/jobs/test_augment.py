@@ -134,8 +134,8 @@ def test_two_processes_write_the_same_bytes(place: Path, tmp_path: Path) -> None
 
 
 KILLS = [
-    ("tinybert.augmentation.build:_write_unit", 1, False),
-    ("tinybert.augmentation.build:_write_unit", 1, True),
+    ("tinybert.augmentation.build:write_unit", 1, False),
+    ("tinybert.augmentation.build:write_unit", 1, True),
     ("tinybert.augmentation.build:_Build.find_neighbours", 1, False),
     ("tinybert.augmentation.build:write_json_whole", 1, True),
     ("tinybert.augmentation.shards:ShardWriter.write", 1, False),

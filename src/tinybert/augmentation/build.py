@@ -9,7 +9,6 @@ writes the same rows. Processes take units and shards in turn and wait for each 
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ from tinybert.augmentation.recipe import Recipe, WordFilter
 from tinybert.augmentation.sampler import Copy, RowCopies, Slots, copies_of
 from tinybert.augmentation.sentences import UNIT, Distinct
 from tinybert.augmentation.shards import Counts, Manifest, ShardWriter
+from tinybert.augmentation.units import read_unit, write_unit
 from tinybert.augmentation.words import Sentence, Word, split_words
 from tinybert.errors import TinybertError
 from tinybert.outputs import (
@@ -34,15 +34,17 @@ from tinybert.outputs import (
     fsync_tree,
     is_out_of_space,
     move_into_place,
-    whole_file,
+    remove_directory,
     write_json_whole,
 )
 from tinybert.pieces import pieces_of
 from tinybert.progress import Reporter
+from tinybert.work import open_work
 
 __all__ = ["Augmenter", "build_augmentation", "unfinished_directory"]
 
 PLAN_FILE = "plan.json"
+CHOICE_FILE = "choice.json"
 NEIGHBOURS_FILE = "neighbours.json"
 GUESSES, SHARDS = "guesses", "shards"
 POLL_SECONDS = 0.2
@@ -189,13 +191,19 @@ def build_augmentation(
     }
     reporter = reporter or Reporter(quiet=True)
     if place.main:
-        plan = json.loads(json.dumps(plan, default=str))
-        _open(work, plan, precision, resume=resume, overwrite=overwrite)
+        with clear_errors(work):
+            hold = open_work(
+                work, PLAN_FILE, plan, "augmentation", resume=resume, overwrite=overwrite
+            )
+            for name in (GUESSES, SHARDS):
+                (work / name).mkdir(exist_ok=True)
+            if not (work / CHOICE_FILE).is_file():
+                write_json_whole(work / CHOICE_FILE, {"precision": precision()})
     build = _Build(work, augmenter, writer, shard_rows, place, reporter)
-    build.wait_for([work / PLAN_FILE])
+    build.wait_for([work / CHOICE_FILE])
     try:
         with clear_errors(work):
-            chosen = json.loads((work / PLAN_FILE).read_text("utf-8"))["precision"]
+            chosen = json.loads((work / CHOICE_FILE).read_text("utf-8"))["precision"]
             build.guess(lambda: guesser(chosen))
             build.find_neighbours(neighbours)
             build.sample()
@@ -215,6 +223,7 @@ def build_augmentation(
         shards=[_part(i) for i in range(build.shard_count)],
     )
     if place.main:
+        hold.release()
         _publish(work, path, manifest, overwrite)
     else:
         while work.exists():  # the result is there when the work is gone
@@ -257,7 +266,7 @@ class _Build:
                 told = _Told(progress.advance, sentences, self.augmenter.wanted)
                 found = guesser.guesses(sentences, self.augmenter.wanted, choice, told)
                 told.rest()
-                _write_unit(files[unit], found, several, sum(s.cut for s in sentences))
+                write_unit(files[unit], found, several, sum(s.cut for s in sentences))
         self.wait_for(files)
 
     # --- neighbours ---------------------------------------------------------------------------
@@ -331,7 +340,7 @@ class _Build:
         return self._unit(number // UNIT)[0][number % UNIT]
 
     def _read_unit(self, unit: int) -> tuple[list[dict[int, NDArray[np.int32]]], list[str], int]:
-        return _read_unit(self.work / GUESSES / f"{unit:05d}.npz")
+        return read_unit(self.work / GUESSES / f"{unit:05d}.npz")
 
     def counts(self) -> Counts:
         return sum(self._counts, Counts())
@@ -376,71 +385,6 @@ class _Told:
             self.advance(self.texts - self.told)
 
 
-def _write_unit(
-    file: Path, found: Sequence[Mapping[int, NDArray[np.int32]]], several: set[str], cut: int
-) -> None:
-    words = [(text, word, ids) for text, each in enumerate(found) for word, ids in each.items()]
-    flat = [ids for _, _, ids in words]
-    with whole_file(file) as partial, partial.open("wb") as stream:
-        np.savez(
-            stream,
-            texts=np.array([len(found), cut], dtype=np.int64),
-            text=np.array([text for text, _, _ in words], dtype=np.int32),
-            word=np.array([word for _, word, _ in words], dtype=np.int32),
-            count=np.array([len(ids) for ids in flat], dtype=np.int32),
-            ids=np.concatenate([np.zeros(0, np.int32), *flat]),
-            several=np.frombuffer("\n".join(sorted(several)).encode(), dtype=np.uint8),
-        )
-
-
-def _read_unit(file: Path) -> tuple[list[dict[int, NDArray[np.int32]]], list[str], int]:
-    """Guesses of each text, words of several pieces, and how many texts were cut."""
-    with np.load(file) as held:
-        number, cut = held["texts"].tolist()
-        found: list[dict[int, NDArray[np.int32]]] = [{} for _ in range(number)]
-        pieces = np.split(held["ids"], np.cumsum(held["count"])[:-1]) if len(held["count"]) else []
-        for text, word, ids in zip(
-            held["text"].tolist(), held["word"].tolist(), pieces, strict=True
-        ):
-            found[text][word] = ids
-        several = held["several"].tobytes().decode()
-    return found, several.split("\n") if several else [], cut
-
-
-def _open(
-    work: Path,
-    plan: dict[str, Any],
-    precision: Callable[[], str],
-    *,
-    resume: bool,
-    overwrite: bool,
-) -> None:
-    file = work / PLAN_FILE
-    if work.exists() and any(work.iterdir()) and not file.is_file():
-        raise TinybertError(
-            f"{work} is in the way and was not made by tinybert: move it elsewhere."
-        )
-    if work.exists() and overwrite and not resume:
-        shutil.rmtree(work)
-    if file.is_file():
-        if not resume:
-            raise TinybertError(
-                f"an unfinished augmentation is in {work}: go on with --resume, or start again "
-                "with --overwrite."
-            )
-        before = json.loads(file.read_text("utf-8"))
-        if changed := sorted(n for n in plan if before.get(n) != plan[n]):
-            raise TinybertError(
-                f"the augmentation in {work} was begun differently ({', '.join(changed)}): resume "
-                "it with the same, or start again with --overwrite."
-            )
-        return
-    with clear_errors(work):
-        for name in (GUESSES, SHARDS):
-            (work / name).mkdir(parents=True, exist_ok=True)
-        write_json_whole(file, plan | {"precision": precision()})
-
-
 def _publish(work: Path, path: Path, manifest: Manifest, overwrite: bool) -> None:
     shards = work / SHARDS
     with clear_errors(path):
@@ -449,4 +393,4 @@ def _publish(work: Path, path: Path, manifest: Manifest, overwrite: bool) -> Non
         manifest.write(shards)
         fsync_tree(shards)
         move_into_place(shards, path, overwrite)
-        shutil.rmtree(work, ignore_errors=True)
+        remove_directory(work)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,9 +28,9 @@ from tinybert.corpus.files import (
     SHARDS,
     Manifest,
     ShardFacts,
+    checksum,
     is_corpus,
     read_manifest,
-    tokenizer_print,
     write_shard,
 )
 from tinybert.corpus.sources import TextSource, read_all, total_size
@@ -44,10 +43,13 @@ from tinybert.outputs import (
     fsync_tree,
     is_out_of_space,
     move_into_place,
+    remove_directory,
     write_json_whole,
 )
 from tinybert.progress import Reporter, Tracker
 from tinybert.tasks.reading.streams import Advance
+from tinybert.teachers import tokenizer_print
+from tinybert.work import Hold, bytes_in, open_work
 
 __all__ = ["BYTES_PER_BYTE", "build_corpus", "build_directory", "units"]
 
@@ -83,24 +85,13 @@ def units(pieces: Iterable[Piece], size: int = UNIT) -> Iterator[Unit]:
         held.append(piece)
         count += len(piece.text)
         digest.update(b"\1" if piece.first else b"\2")
-        digest.update(_encoded(piece.text))
+        digest.update(piece.text.encode("utf-8"))
         if count >= size:
             yield Unit(number, held, digest.hexdigest())
             number, held, count = number + 1, [], 0
             digest = hashlib.blake2b(digest_size=16)
     if held:
         yield Unit(number, held, digest.hexdigest())
-
-
-def _encoded(text: str) -> bytes:
-    try:
-        return text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        near = text[max(0, error.start - 30) : error.start]
-        raise TinybertError(
-            f"after '{near}' the text holds half of a surrogate pair, which is no character: "
-            "mend it."
-        ) from None
 
 
 def build_directory(output: str | Path) -> Path:
@@ -146,20 +137,28 @@ def build_corpus(
         "max_length": max_length,
         "unit": unit,
     }
-    _open(place, begun, path, resume=resume, overwrite=overwrite)
+    # Sources may come and go at the end: the shards know the text that they were made of.
+    with clear_errors(place):
+        hold = open_work(
+            *(place, BUILD_FILE, begun, "build"),
+            resume=resume,
+            overwrite=overwrite,
+            any_of=["sources"],
+        )
+        (place / SHARDS).mkdir(exist_ok=True)
     if is_corpus(place):  # stopped just before its last step
-        return _publish(place, path, overwrite)
+        return _publish(place, path, overwrite, hold)
     _check_disk(place, sources)
     build = _Build(place, maker, threads or _cores())
     try:
         with clear_errors(place), _tracked(reporter, sources) as (progress, advance):
             build.run(units(read_all(sources, advance), unit), progress)
         if not build.blocks:
-            shutil.rmtree(place, ignore_errors=True)
+            remove_directory(place)
             raise TinybertError("the corpus gives no tokens: its documents are empty or too short.")
     except BaseException:
-        if not any((place / SHARDS).glob("*.json")):  # nothing to go on with
-            shutil.rmtree(place, ignore_errors=True)
+        if place.is_dir() and not any((place / SHARDS).glob("*.json")):  # nothing to go on with
+            remove_directory(place)
         raise
     manifest = Manifest(
         max_length=max_length,
@@ -177,7 +176,7 @@ def build_corpus(
     with clear_errors(place):
         tokenizer.save_pretrained(place / "tokenizer")
         manifest.write(place)
-    return _publish(place, path, overwrite)
+    return _publish(place, path, overwrite, hold)
 
 
 class _Build:
@@ -263,38 +262,14 @@ class _Build:
             )
 
 
-def _open(
-    place: Path, begun: dict[str, Any], output: Path, *, resume: bool, overwrite: bool
-) -> None:
-    file = place / BUILD_FILE
-    if place.exists() and overwrite and not resume:
-        if any(place.iterdir()) and not file.is_file():
-            raise TinybertError(
-                f"{place} is in the way and was not made by tinybert: move it elsewhere."
-            )
-        shutil.rmtree(place)
-    if file.is_file():
-        if not resume:
-            raise TinybertError(
-                f"an unfinished build is in {place}: go on with --resume, or start again with "
-                "--overwrite."
-            )
-        before = json.loads(file.read_text(encoding="utf-8"))
-        if changed := sorted(n for n in begun if before.get(n) != begun[n]):
-            raise TinybertError(
-                f"the build in {place} was begun differently ({', '.join(changed)}): resume it "
-                "with the same, or start again with --overwrite."
-            )
-    with clear_errors(place):
-        (place / SHARDS).mkdir(parents=True, exist_ok=True)
-        write_json_whole(file, begun)
-
-
 def _check_disk(place: Path, sources: Sequence[TextSource]) -> None:
-    size = total_size(sources)
-    if size is not None:
-        packed = any(s.name.endswith((".gz", ".xz", ".zst", ".bz2", ".parquet")) for s in sources)
-        check_space(place, BYTES_PER_BYTE * size * (_PACKED_RATIO if packed else 1.0))
+    if total_size(sources) is not None:
+        plain = sum((s.size or 0) * (_PACKED_RATIO if _packed(s) else 1.0) for s in sources)
+        check_space(place, BYTES_PER_BYTE * plain - bytes_in(place))
+
+
+def _packed(source: TextSource) -> bool:
+    return source.name.endswith((".gz", ".xz", ".zst", ".bz2", ".parquet"))
 
 
 @contextmanager
@@ -325,14 +300,17 @@ def _read_mark(mark: Path) -> ShardFacts | None:
         found = json.loads(mark.read_text(encoding="utf-8"))
         found["files"] = {name: (size, check) for name, (size, check) in found["files"].items()}
         facts = ShardFacts(**found)
-        if all((mark.parent / n).stat().st_size == size for n, (size, _) in facts.files.items()):
+        if all(checksum(mark.parent / n) == check for n, (_, check) in facts.files.items()):
             return facts
     return None
 
 
-def _publish(place: Path, path: Path, overwrite: bool) -> Manifest:
+def _publish(place: Path, path: Path, overwrite: bool, hold: Hold) -> Manifest:
     manifest = read_manifest(place)
     with clear_errors(path):
+        for rest in (place / SHARDS).glob(".*.partial-*"):  # of processes that were killed
+            rest.unlink()
+        hold.release()
         for mark in (place / SHARDS).glob("*.json"):
             mark.unlink()
         fsync_tree(place)

@@ -17,12 +17,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedTokenizerBase
 
 from tinybert.errors import TinybertError
 from tinybert.outputs import whole_file, write_json_whole
 
-__all__ = ["Manifest", "ShardFacts", "is_corpus", "read_manifest", "tokenizer_print"]
+__all__ = ["Manifest", "ShardFacts", "is_corpus", "read_manifest"]
 
 MANIFEST = "corpus.json"
 SHARDS = "shards"
@@ -151,12 +150,3 @@ def checksum(path: Path) -> str:
     """BLAKE2b of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-
-
-def tokenizer_print(tokenizer: PreTrainedTokenizerBase) -> str:
-    """A hash of what a tokenizer makes of text: its pieces with their ids, and a text that shows
-    case, accents, digits, punctuation and scripts; not of how a library's version writes it."""
-    probe = "A naïve Ünïcode tëst: 1,234.5 (don't) 日本語 русский\tمرحبا 🙂 [SEP] re-do"
-    digest = hashlib.sha256(json.dumps(sorted(tokenizer.get_vocab().items())).encode())
-    digest.update(json.dumps(tokenizer(probe, verbose=False)["input_ids"]).encode())
-    return digest.hexdigest()[:16]

@@ -18,10 +18,10 @@ from tinybert.corpus.files import (
     Manifest,
     checksum,
     read_manifest,
-    tokenizer_print,
 )
 from tinybert.errors import TinybertError
 from tinybert.progress import Reporter
+from tinybert.teachers import tokenizer_print
 
 __all__ = ["CorpusRows", "check_tokenizer", "hold_out_documents", "open_corpus"]
 
@@ -64,6 +64,8 @@ class CorpusRows:
         """Where each block begins in its shard; a shard is far smaller than 2³² tokens."""
         offsets = np.zeros(len(lengths), dtype=np.uint32)
         for begin, end in zip(self._first, self._first[1:], strict=False):
+            if end - begin < 2:  # nothing to add up
+                continue
             np.cumsum(lengths[begin : end - 1], dtype=np.uint32, out=offsets[begin + 1 : end])
         return offsets
 
@@ -154,6 +156,12 @@ def open_corpus(
             lengths.append(arrays["lengths"].astype(narrow))
             starts.append(arrays["documents"].astype(np.int64) + begin)
         begin += shard.blocks
+        found = (len(lengths[-1]), len(starts[-1]), int(lengths[-1].sum(dtype=np.int64)))
+        if found != (shard.blocks, shard.documents, shard.tokens) or len(ids[-1]) != shard.tokens:
+            raise TinybertError(
+                f"the corpus {directory} counts shard {shard.name} otherwise than its files: "
+                "copy it again, or build the corpus again."
+            )
     return CorpusRows(manifest, ids, np.concatenate(lengths), np.concatenate(starts))
 
 
@@ -163,10 +171,14 @@ def check_tokenizer(
     """Raise ``TinybertError`` where a corpus was built with another tokenizer."""
     if tokenizer_print(tokenizer) != manifest.tokenizer:
         raise TinybertError(
-            f"the corpus {directory} was built with another tokenizer than the teacher's "
-            f"({manifest.vocabulary:,} pieces there, {len(tokenizer):,} here): build it with "
-            "this teacher."
+            f"the corpus {directory} was built with another tokenizer than the teacher's"
+            + _sizes(manifest.vocabulary, len(tokenizer))
+            + ": build it with this teacher."
         )
+
+
+def _sizes(there: int, here: int) -> str:
+    return "" if there == here else f" ({there:,} pieces there, {here:,} here)"
 
 
 def _check_files(place: Path, manifest: Manifest, verify: bool, reporter: Reporter) -> None:

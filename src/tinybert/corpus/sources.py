@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tinybert.corpus.text import Piece, cut, file_pieces
+from tinybert.corpus.text import Piece, check_characters, cut, file_pieces
 from tinybert.errors import TinybertError
 from tinybert.tasks.reading.formats import ending_of, open_shard
 from tinybert.tasks.reading.shards import Shard, unheard
 from tinybert.tasks.reading.streams import PACKED, Advance
 
-__all__ = ["TextSource", "find_sources", "read_all", "total_size"]
+__all__ = ["TextSource", "find_sources", "read_all", "sources_print", "total_size"]
+
+_SAMPLE = 1 << 20
+
+_MADE = ("corpus.json", "build.json", "model.safetensors")
 
 _BINARY = {
     *(".zip", ".tar", ".tgz", ".7z", ".rar", ".pdf", ".doc", ".docx", ".npy", ".npz", ".pt"),
@@ -79,9 +84,12 @@ def find_sources(names: Sequence[str], column: str | None = None) -> list[TextSo
 def _directory(root: Path, column: str | None) -> list[TextSource]:
     files: list[Path] = []
     others: list[Path] = []
+    # What was made of text before, if it lies among the text, is no text.
+    made = {path.parent for name in _MADE for path in root.rglob(name)}
     for path in sorted(root.rglob("*")):
         names = path.relative_to(root).parts
-        if path.is_file() and not any(name.startswith((".", "_")) for name in names):
+        ours = any((root / Path(*names[:i])) in made for i in range(1, len(names)))
+        if path.is_file() and not ours and not any(n.startswith((".", "_")) for n in names):
             (others if path.suffix.lower() in _BINARY else files).append(path)
     if not files:
         raise TinybertError(f"the directory {root} holds no text files: check the path.")
@@ -149,6 +157,7 @@ def _row(text: Any, where: str, column: str) -> Iterator[Piece]:
             f"{where}: '{column}' holds {str(text)[:40]}, which is no text: name another column "
             "with --text."
         )
+    check_characters(text, where)
     yield from cut(text)
 
 
@@ -210,6 +219,19 @@ def _no_data_set(given: str, error: Exception) -> TinybertError:
         f"{given} is no local path, and as a data set on the Hugging Face Hub it cannot be read "
         f"({reason}): check the path, the name or the network"
     )
+
+
+def sources_print(sources: Sequence[TextSource]) -> str:
+    """A hash of what is read: names, sizes, and of files their first and last MiB."""
+    digest = hashlib.sha256()
+    for source in sources:
+        digest.update(f"{source.name}\0{source.size}\0".encode())
+        if source.size is not None:
+            with Path(source.name).expanduser().open("rb") as stream:
+                digest.update(stream.read(_SAMPLE))
+                stream.seek(max(0, source.size - _SAMPLE))
+                digest.update(stream.read(_SAMPLE))
+    return digest.hexdigest()[:16]
 
 
 def total_size(sources: Sequence[TextSource]) -> int | None:

@@ -12,7 +12,7 @@ from typing import NamedTuple, TextIO
 from tinybert.errors import TinybertError
 from tinybert.tasks.reading.streams import Advance, open_text
 
-__all__ = ["PIECE", "Piece", "cut", "documents_of", "file_pieces"]
+__all__ = ["PIECE", "Piece", "check_characters", "cut", "documents_of", "file_pieces"]
 
 PIECE = 1 << 20
 """Characters of a piece at most, or little more."""
@@ -55,8 +55,12 @@ def file_pieces(path: Path, advance: Advance) -> Iterator[Piece]:
 
 def _bounded_lines(stream: TextIO) -> Iterator[tuple[str, bool]]:
     """Lines, those beyond :data:`PIECE` in parts; and whether each begins a line."""
-    begins, rest = True, ""
+    begins, rest, returned = True, "", False
     while chunk := stream.readline(PIECE):
+        if returned and chunk == "\n":  # the second half of a line's end
+            returned = False
+            continue
+        returned = chunk.endswith("\r")
         ended = chunk.endswith(("\n", "\r"))
         text = rest + chunk
         rest = ""
@@ -86,6 +90,18 @@ def _pieces(lines: Iterable[tuple[str, bool]]) -> Iterator[Piece]:
             held, size, first = [], 0, True
     if held:
         yield Piece("\n".join(held), first)
+
+
+def check_characters(text: str, where: str) -> None:
+    """Raise ``TinybertError`` where a text holds half of a surrogate pair."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        near = text[max(0, error.start - 30) : error.start]
+        raise TinybertError(
+            f"{where}: after '{near}' the text holds half of a surrogate pair, which is no "
+            "character: mend it."
+        ) from None
 
 
 def cut(text: str) -> Iterator[Piece]:

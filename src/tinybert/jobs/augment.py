@@ -33,6 +33,7 @@ from tinybert.progress import Reporter, duration
 from tinybert.settings import AugmentSettings
 from tinybert.tasks.task import Rows, Task, TaskData
 from tinybert.teachers import fingerprint
+from tinybert.work import check_apart
 
 __all__ = ["run_augment"]
 
@@ -138,8 +139,10 @@ def run_augment(settings: AugmentSettings, reporter: Reporter) -> dict[str, Any]
     output = settings.output
     if writes:
         output = Path(required(output, "--output", "the output directory"))
+        read = {n: getattr(settings, n) for n in ("data", "dev", "test", "masked_lm", "vectors")}
         if place.main:
             check_output(output, settings.overwrite)
+        check_apart(output, **read)
     data = task_texts(settings, reporter)
     recipe = recipe_of(settings, settings.mode, data.task.name, settings.max_length, settings.seed)
     words = _Words(settings, recipe, reporter)

@@ -17,6 +17,7 @@ from tinybert.outputs import check_output, write_json_whole
 from tinybert.progress import Reporter, duration
 from tinybert.settings import CorpusBuildSettings, CorpusShowSettings
 from tinybert.teachers import load_tokenizer
+from tinybert.work import check_apart
 
 __all__ = ["run_corpus_build", "run_corpus_show"]
 
@@ -35,6 +36,7 @@ def run_corpus_build(settings: CorpusBuildSettings, reporter: Reporter) -> dict[
     output = Path(required(settings.output, "--output", "the output directory"))
     tokenizer = load_tokenizer(path)
     check_output(output, settings.overwrite)
+    check_apart(output, corpus=settings.corpus, teacher=path)
     sources = find_sources(settings.corpus, settings.text)
     for note in [note for source in sources for note in source.notes]:
         reporter.say(note)

@@ -35,7 +35,7 @@ from tinybert.outputs import check_output
 from tinybert.progress import Reporter
 from tinybert.settings import DistillSettings
 from tinybert.sizing import Fitted, reached, write_fit
-from tinybert.stages import Run, StageResult, check_unfinished
+from tinybert.stages import Run, StageResult, check_no_run
 from tinybert.tasks.metrics import agreement
 from tinybert.teachers import (
     Teacher,
@@ -47,6 +47,7 @@ from tinybert.teachers import (
     load_tokenizer,
 )
 from tinybert.training import Schedule
+from tinybert.work import check_apart
 
 __all__ = ["run_distill"]
 
@@ -57,7 +58,9 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
     path = str(required(settings.teacher, "--teacher", "the teacher"))
     output = Path(required(settings.output, "--output", "the output directory"))
     check_output(output, settings.overwrite)  # before a teacher is fine-tuned for hours
-    check_unfinished(output, resume=settings.resume, overwrite=settings.overwrite)
+    names = ("teacher", "data", "dev", "test", "student", "augment")
+    check_apart(output, **{name: getattr(settings, name) for name in names})
+    check_no_run(output, resume=settings.resume, overwrite=settings.overwrite)
     if settings.intermediate_epochs == settings.prediction_epochs == 0:
         raise TinybertError("both stages have 0 epochs: there is nothing to train.")
     check_bounds(settings)

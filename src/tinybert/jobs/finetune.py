@@ -25,9 +25,10 @@ from tinybert.objectives import label_objective
 from tinybert.outputs import check_output
 from tinybert.progress import Reporter
 from tinybert.settings import FinetuneSettings
-from tinybert.stages import Stage, check_unfinished, save_student
+from tinybert.stages import Stage, check_no_run, save_student
 from tinybert.teachers import fingerprint, load_encoder, load_tokenizer
 from tinybert.training import Schedule
+from tinybert.work import check_apart
 
 __all__ = ["finetune_inputs", "finetune_rows", "finetune_stage", "run_finetune"]
 
@@ -37,7 +38,8 @@ def run_finetune(settings: FinetuneSettings, reporter: Reporter) -> dict[str, An
     path = required(settings.model, "--model", "the encoder")
     output = required(settings.output, "--output", "the output directory")
     check_output(output, settings.overwrite)  # before the rows are read
-    check_unfinished(output, resume=settings.resume, overwrite=settings.overwrite)
+    check_apart(output, model=path, data=settings.data, dev=settings.dev, test=settings.test)
+    check_no_run(output, resume=settings.resume, overwrite=settings.overwrite)
     tokenizer = load_tokenizer(path)
     rows = task_rows(settings, tokenizer, reporter)
     model = load_encoder(path)

@@ -36,6 +36,7 @@ from tinybert.settings import GeneralSettings
 from tinybert.stages import Run, Stage
 from tinybert.teachers import fingerprint, load_encoder, load_tokenizer
 from tinybert.training import Schedule
+from tinybert.work import check_apart
 
 __all__ = ["general_stage", "run_general"]
 
@@ -51,7 +52,8 @@ def run_general(settings: GeneralSettings, reporter: Reporter) -> dict[str, Any]
     begun = time.perf_counter()
     path = required(settings.teacher, "--teacher", "the teacher")
     required(settings.corpus, "--corpus", "the corpus")
-    required(settings.output, "--output", "the output directory")
+    output = required(settings.output, "--output", "the output directory")
+    check_apart(output, teacher=path, corpus=settings.corpus, student=settings.student)
     check_lengths(settings)
     tokenizer = load_tokenizer(path)
     model = load_encoder(path)
@@ -62,7 +64,7 @@ def run_general(settings: GeneralSettings, reporter: Reporter) -> dict[str, Any]
     watch = watched(settings.watch, model, tokenizer, reporter) if settings.watch else None
     if settings.dry_run:
         return _dry_run(settings, reporter, model, tokenizer, watch)
-    inputs = {"teacher weights": fingerprint(model), "corpus": corpus} | student_print(settings)
+    inputs = {"teacher weights": fingerprint(model), "text read": corpus} | student_print(settings)
     run = open_run(settings, reporter, inputs)
     text = open_text_of(run, settings, tokenizer, reporter)
     reporter.say(

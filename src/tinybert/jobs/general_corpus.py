@@ -27,6 +27,7 @@ from tinybert.corpus import (
 from tinybert.corpus.build import build_directory
 from tinybert.corpus.rows import check_tokenizer
 from tinybert.corpus.sample import take_sample
+from tinybert.corpus.sources import sources_print
 from tinybert.errors import TinybertError
 from tinybert.measure.latency import check_length
 from tinybert.progress import Reporter
@@ -42,6 +43,7 @@ __all__ = [
     "split_blocks",
 ]
 
+FAILED = "failed.txt"
 DEFAULT_LENGTH = 128
 """Tokens a block of raw text; TinyBERT, section 4.2."""
 
@@ -83,7 +85,9 @@ def check_corpus(
     tokenizer: PreTrainedTokenizerBase,
     reporter: Reporter,
 ) -> str:
-    """Look into the corpus before anything is begun; returns its fingerprint ("" for raw text).
+    """Look into the corpus before anything is begun; returns a fingerprint.
+
+    Of raw text it is that of names, sizes, beginnings and ends of the files.
 
     Raises:
         TinybertError: nothing there, nothing that can be read, another tokenizer, blocks longer
@@ -92,10 +96,10 @@ def check_corpus(
     directory = _built(settings)
     if directory is None:
         check_length(model, settings.max_length or DEFAULT_LENGTH)
-        for source in find_sources(settings.corpus, settings.text):
-            for note in source.notes:
-                reporter.say(note)
-        return ""
+        sources = find_sources(settings.corpus, settings.text)
+        for note in [note for source in sources for note in source.notes]:
+            reporter.say(note)
+        return sources_print(sources)
     manifest = read_manifest(directory)
     check_tokenizer(directory, manifest, tokenizer)
     if settings.max_length not in (None, manifest.max_length):
@@ -127,19 +131,23 @@ def open_text_of(
                     reporter=reporter,
                     resume=build_directory(directory).exists(),
                 )
-            except TinybertError:
+            except TinybertError as error:
+                if run.state.num_processes > 1:  # the others wait for the corpus
+                    (run.work / FAILED).write_text(str(error), encoding="utf-8")
                 run.discard_if_empty()
                 raise
         while not is_corpus(directory):  # a barrier would give up after some minutes
+            if (run.work / FAILED).is_file():
+                raise TinybertError((run.work / FAILED).read_text("utf-8"))
             time.sleep(1.0)
         run.state.wait_for_everyone()
-    rows = open_corpus(directory, tokenizer, verify=run.is_main, reporter=reporter)
     try:
+        rows = open_corpus(directory, tokenizer, verify=run.is_main, reporter=reporter)
         return _text(settings, rows)
-    except TinybertError:
+    except TinybertError:  # a run that never began must not be in the way of the next
         if directory.parent == run.work and run.is_main:
             shutil.rmtree(directory)
-            run.discard_if_empty()
+        run.discard_if_empty()
         raise
 
 

@@ -32,6 +32,7 @@ __all__ = [
 DEFAULT_EPOCHS = 3.0
 """TinyBERT, section 4.2: three epochs of English Wikipedia."""
 
+MOST_STEPS = 2**31
 _LENGTHS = ("epochs", "tokens", "budget", "steps")
 
 
@@ -59,14 +60,22 @@ def asked_steps(settings: GeneralSettings | MlmSettings, blocks: int, tokens: fl
         blocks, tokens: of an epoch.
     """
     per_epoch = math.ceil(blocks / settings.batch_size)
+    wanted: float
     if settings.steps is not None:
-        return settings.steps
-    if settings.tokens is not None:
-        wanted = parse_count(settings.tokens, "--tokens")
-        return max(1, math.ceil(wanted / tokens * per_epoch))
-    if settings.epochs is not None:
-        return max(1, math.ceil(settings.epochs * per_epoch))
-    return None
+        flag, wanted = "--steps", settings.steps
+    elif settings.tokens is not None:
+        flag = "--tokens"
+        wanted = parse_count(settings.tokens, flag) / tokens * per_epoch
+    elif settings.epochs is not None:
+        flag, wanted = "--epochs", settings.epochs * per_epoch
+    else:
+        return None
+    if not wanted < MOST_STEPS:
+        raise TinybertError(
+            f"{flag} {getattr(settings, flag[2:])} makes more than {MOST_STEPS:,} steps: ask for "
+            "fewer."
+        )
+    return max(1, math.ceil(wanted))
 
 
 def epochs_of(settings: GeneralSettings) -> float:

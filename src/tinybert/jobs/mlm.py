@@ -38,6 +38,7 @@ from tinybert.settings import MlmSettings
 from tinybert.stages import STAGE_COPIES, Run, Stage, save_student, set_dropout
 from tinybert.teachers import fingerprint, has_masked_lm_head, load_encoder, load_tokenizer
 from tinybert.training import Schedule
+from tinybert.work import check_apart
 
 __all__ = ["mlm_stages", "run_mlm"]
 
@@ -63,7 +64,8 @@ def run_mlm(settings: MlmSettings, reporter: Reporter) -> dict[str, Any]:
     begun = time.perf_counter()
     path = required(settings.model, "--model", "the encoder")
     required(settings.corpus, "--corpus", "the corpus")
-    required(settings.output, "--output", "the output directory")
+    output = required(settings.output, "--output", "the output directory")
+    check_apart(output, model=path, corpus=settings.corpus)
     check_lengths(settings)
     head_steps = _head_steps(settings, path, reporter)
     tokenizer = load_tokenizer(path)
@@ -73,7 +75,7 @@ def run_mlm(settings: MlmSettings, reporter: Reporter) -> dict[str, Any]:
     corpus = check_corpus(settings, model, tokenizer, reporter)
     if settings.dry_run:
         return _dry_run(settings, reporter, model, tokenizer, masking, head_steps)
-    run = open_run(settings, reporter, {"model weights": fingerprint(model), "corpus": corpus})
+    run = open_run(settings, reporter, {"model weights": fingerprint(model), "text read": corpus})
     text = open_text_of(run, settings, tokenizer, reporter)
     reporter.say(
         f"{len(text.train):,} blocks, {text.tokens:,} tokens an epoch; "

@@ -102,9 +102,10 @@ def measure_pace(run: Run, stage: Stage, student: Any) -> Pace:
     if run.is_main:
         shutil.rmtree(trainer.directory, ignore_errors=True)
     run.state.wait_for_everyone()
+    rows_a_step = min(stage.schedule.batch_size, len(stage.rows))
     return Pace(
         step_seconds=clock.seconds(),
-        tokens_per_step=float(stage.rows.lengths.mean()) * stage.schedule.batch_size,
+        tokens_per_step=float(stage.rows.lengths.mean()) * rows_a_step,
         evaluation_seconds=evaluation_seconds,
         peak_bytes=_peak_bytes(run.device),
     )

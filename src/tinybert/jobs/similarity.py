@@ -15,7 +15,7 @@ from tinybert.batching import tokenize
 from tinybert.distiller import Distiller
 from tinybert.errors import TinybertError
 from tinybert.jobs.common import check_json, described
-from tinybert.measure.latency import check_length
+from tinybert.measure.latency import check_length, longest_input
 from tinybert.outputs import write_json_whole
 from tinybert.progress import Reporter
 from tinybert.settings import EvaluateSettings
@@ -26,7 +26,7 @@ from tinybert.tasks.reading.formats import ending_of
 from tinybert.tasks.reading.rows import read_part
 from tinybert.tasks.reading.sources import open_source
 from tinybert.tasks.reading.streams import open_text
-from tinybert.teachers import load_encoder, load_tokenizer
+from tinybert.teachers import load_encoder, load_tokenizer, tokenizer_print
 
 __all__ = ["read_pairs", "run_similarity", "watched"]
 
@@ -74,7 +74,9 @@ def run_similarity(settings: EvaluateSettings, reporter: Reporter) -> dict[str, 
         teacher, its_tokenizer = load_encoder(settings.teacher), load_tokenizer(settings.teacher)
         check_length(teacher, settings.max_length)
         its = pairs
-        if its_tokenizer.get_vocab() != tokenizer.get_vocab():  # its own tokens of the same texts
+        if tokenizer_print(its_tokenizer) != tokenizer_print(
+            tokenizer
+        ):  # its own tokens of the same texts
             its = read_pairs(
                 settings.similarity,
                 its_tokenizer,
@@ -98,7 +100,8 @@ def watched(
     reporter: Reporter,
 ) -> Callable[[Distiller], dict[str, float]]:
     """What ``--watch`` adds to every evaluation of a general student."""
-    pairs = read_pairs(given, tokenizer, max_length=MAX_LENGTH, reporter=reporter)
+    longest = min(MAX_LENGTH, longest_input(teacher) or MAX_LENGTH)
+    pairs = read_pairs(given, tokenizer, max_length=longest, reporter=reporter)
     theirs = _cosines(pairs, teacher, "mean", "the teacher", reporter)
     if pairs.scores is not None:
         score = similarity_figures(theirs, pairs.scores)["similarity_spearman"]
