@@ -19,7 +19,10 @@ from tinybert.errors import TinybertError
 __all__ = ["Pieces", "fast_tokenizer", "has_word_character", "is_unsegmented", "pieces_of"]
 
 # Scripts that put no spaces between words, as far as Unicode's names tell.
-_UNSEGMENTED = ("CJK ", "HIRAGANA", "KATAKANA", "THAI ", "LAO ", "KHMER ", "MYANMAR ", "TIBETAN ")
+_UNSEGMENTED = (
+    *("CJK ", "HIRAGANA", "KATAKANA", "HALFWIDTH KATAKANA", "IDEOGRAPHIC ITERATION"),
+    *("IDEOGRAPHIC NUMBER", "THAI ", "LAO ", "KHMER ", "MYANMAR ", "TIBETAN "),
+)
 _ASCII = re.compile(r"[\x00-\x7f]*")
 _BROKEN = "\N{REPLACEMENT CHARACTER}"
 
@@ -34,6 +37,7 @@ class Pieces:
         special: (vocabulary,) bool, tokens such as [CLS].
         continues: (vocabulary,) bool, pieces with a letter or digit that are written on to the
             piece before them, without a space.
+        mark: (vocabulary,) bool, pieces without any text, such as a lone "▁".
         word: (vocabulary,) bool, pieces that stand in a text as a word of their own: written
             alone, they become this one token again. In scripts without spaces every piece does.
     """
@@ -42,6 +46,7 @@ class Pieces:
     special: NDArray[np.bool_]
     continues: NDArray[np.bool_]
     word: NDArray[np.bool_]
+    mark: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.surface)
@@ -76,6 +81,7 @@ def pieces_of(tokenizer: PreTrainedTokenizerBase) -> Pieces:
     alone = decode.decode([before]) if decode is not None else before
     surface: list[str] = []
     continues = np.zeros(size, dtype=bool)
+    mark = np.zeros(size, dtype=bool)
     for i, token in enumerate(tokens):
         if special[i] or token is None:
             surface.append("")
@@ -86,6 +92,7 @@ def pieces_of(tokenizer: PreTrainedTokenizerBase) -> Pieces:
         rest = both[len(alone) :] if both.startswith(alone) else ""
         text = rest.strip()
         surface.append("" if _BROKEN in text else text)
+        mark[i] = not text
         continues[i] = bool(text) and not rest[0].isspace() and has_word_character(text)
     word = np.zeros(size, dtype=bool)
     kept = [i for i, text in enumerate(surface) if text and not any(map(str.isspace, text))]
@@ -95,7 +102,7 @@ def pieces_of(tokenizer: PreTrainedTokenizerBase) -> Pieces:
             encoded = tokenizer(written, add_special_tokens=False, padding=False)["input_ids"]
             word[[i for i, ids in zip(kept, encoded, strict=True) if ids == [i]]] = True
     word[[i for i in kept if is_unsegmented(surface[i])]] = True
-    return Pieces(surface, special, continues, word)
+    return Pieces(surface, special, continues, word, mark)
 
 
 def _plain_piece(tokenizer: PreTrainedTokenizerBase) -> str:

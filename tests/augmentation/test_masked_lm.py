@@ -15,6 +15,7 @@ from tinybert.augmentation import masked_lm
 from tinybert.augmentation.masked_lm import Choice, Guesser, best_tokens, load_masked_lm
 from tinybert.augmentation.words import split_words
 from tinybert.errors import TinybertError
+from tinybert.pieces import pieces_of
 
 SIZE = tiny.VOCABULARY
 WORDS = np.arange(SIZE) >= len(tiny.SPECIALS)
@@ -68,7 +69,7 @@ def test_guesses_are_those_of_one_word_at_a_time(beside_itself: bool) -> None:
     model, tokenizer = tiny.masked_lm(width=32, initializer_range=0.3), tiny.tokenizer()
     texts, _ = tiny.sentences(30)
     texts += ["lock", "lock unknown thread", "", "wait wait"]
-    sentences = split_words(tokenizer, texts, 32, beside_itself=beside_itself)
+    sentences = split_words(tokenizer, pieces_of(tokenizer), texts, 32, beside_itself=beside_itself)
     rule = choice()
     found = Guesser(model, tokenizer).guesses(sentences, lambda _: True, rule)
     for sentence, guesses in zip(sentences, found, strict=True):
@@ -91,7 +92,7 @@ def test_guesses_are_those_of_one_word_at_a_time(beside_itself: bool) -> None:
 def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = tiny.tokenizer()
     texts, _ = tiny.sentences(40)
-    sentences = split_words(tokenizer, texts, 32)
+    sentences = split_words(tokenizer, pieces_of(tokenizer), texts, 32)
     seen: list[bytes] = []
     real = masked_lm.best_tokens
 
@@ -114,7 +115,7 @@ def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_only_wanted_words_are_guessed() -> None:
     tokenizer = tiny.tokenizer()
-    sentences = split_words(tokenizer, ["lock wait lock"], 32)
+    sentences = split_words(tokenizer, pieces_of(tokenizer), ["lock wait lock"], 32)
     told: list[int] = []
     [found] = Guesser(tiny.masked_lm(), tokenizer).guesses(
         sentences, lambda w: w.text == "lock", choice(), told.append

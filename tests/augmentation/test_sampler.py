@@ -83,6 +83,10 @@ def test_capitals_are_kept_where_the_vocabulary_has_none() -> None:
     assert copies_of(0, texts, once, uncased=False).copies[0].texts == ("new old odd",)
 
 
+def test_a_lone_capital_tells_nothing_within_a_text() -> None:
+    assert spelled_like("I", "you", first=False) == "you"
+
+
 @pytest.mark.parametrize(("word", "to", "kept"), [("Ab", "McX", "McX"), ("A", "the", "The")])
 def test_spelling(word: str, to: str, kept: str) -> None:
     assert spelled_like(word, to) == kept

@@ -110,8 +110,9 @@ def test_the_same_rows_however_they_are_cut(place: Path, tmp_path: Path, mode: s
     assert rows(tmp_path / "three") != one
 
 
-def test_two_processes_write_the_same_bytes(place: Path, tmp_path: Path) -> None:
-    flags = ["--shard-rows", "20"]
+@pytest.mark.parametrize("shard_rows", [20, 40, 1000])
+def test_two_processes_write_the_same_bytes(place: Path, tmp_path: Path, shard_rows: int) -> None:
+    flags = ["--shard-rows", str(shard_rows)]
     for name, value in settings(place).items():
         flags += [f"--{name.replace('_', '-')}", str(value)]
     env = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -192,6 +193,8 @@ def test_nothing_is_written_to_show_or_to_plan(place: Path, tmp_path: Path, caps
         for row in shown:
             assert row["texts"][0] in said
             assert row["copies"]
+    vectors = {"vectors": str(place / "vectors.txt")}
+    tinybert.augment(show=1, **settings(place, **vectors))
     plan = tinybert.augment(dry_run=True, output=tmp_path / "out", **settings(place))
     assert plan["rows"] == 81
     assert plan["copies"] == 6 * 81
@@ -341,6 +344,32 @@ def test_an_unfinished_augmentation_is_gone_on_with_or_replaced(
     assert rows(tmp_path / "out") == rows(tmp_path / "whole")
     augment(place, tmp_path / "out", copies=2, overwrite=True)
     assert max(r["copy"] for r in rows(tmp_path / "out")) <= 2
+
+
+def test_other_letters_are_other_rows(place: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    """Guesses are kept by exact text: the same words in capitals are others."""
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise TinybertError("stopped")
+
+    data = tmp_path / "train.csv"
+    data.write_text((place / "train.csv").read_text())
+    with monkeypatch.context() as patch:
+        patch.setattr(build._Build, "sample", stop)
+        with pytest.raises(TinybertError, match="stopped"):
+            augment(place, tmp_path / "out", data=str(data))
+    data.write_text(data.read_text().replace("lock", "LOCK"))
+    with pytest.raises(TinybertError, match=r"begun differently \(rows\)"):
+        augment(place, tmp_path / "out", data=str(data), resume=True)
+
+
+def test_long_texts_of_long_characters_are_read_in_both_modes(place: Path, tmp_path: Path) -> None:
+    texts = ["\U0001f600" * 200, "é" * 127, "lock " * 100, "wait"]
+    lines = [f"{texts[i % 4]} {tiny.WORDS[i % 20]},{'xy'[i % 2]}" for i in range(40)]
+    (tmp_path / "train.csv").write_text("\n".join(["text,label", *lines]) + "\n")
+    for mode in ("paper", "reference"):
+        told = augment(place, tmp_path / mode, data=str(tmp_path / "train.csv"), mode=mode)
+        assert told["copies"] > 0
 
 
 def test_a_full_disk_keeps_what_is_finished(place: Path, tmp_path: Path, monkeypatch: Any) -> None:

@@ -22,7 +22,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tinybert.augmentation.masked_lm import Guesser
 from tinybert.augmentation.recipe import Recipe, WordFilter
-from tinybert.augmentation.sampler import Copy, RowCopies, Slots, copies_of
+from tinybert.augmentation.sampler import Copy, RowCopies, Slots, copies_of, spelled_like
 from tinybert.augmentation.sentences import UNIT, Distinct
 from tinybert.augmentation.shards import Counts, Manifest, ShardWriter
 from tinybert.augmentation.units import read_unit, write_unit
@@ -59,6 +59,7 @@ class Place:
 
     rank: int = 0
     world: int = 1
+    meet: Callable[[], None] = lambda: None  # until all processes are here; soon
 
     @property
     def main(self) -> bool:
@@ -98,7 +99,9 @@ class Augmenter:
         return self.split(self.distinct.texts(unit))
 
     def split(self, texts: Sequence[str]) -> list[Sentence]:
-        return split_words(self.tokenizer, texts, self.length, beside_itself=self.recipe.reference)
+        return split_words(
+            self.tokenizer, self.pieces, texts, self.length, beside_itself=self.recipe.reference
+        )
 
     def wanted(self, word: Word) -> bool:
         return self.words.replaces(word.text)
@@ -125,7 +128,10 @@ class Augmenter:
                 offered.append([self.pieces.surface[i] for i in guesses[number].tolist()])
             elif word.place is None and self.wanted(word):
                 near = (w for w in neighbours.get(word.text, ()) if self.words.offers(w))
-                offered.append([w for w, _ in zip(near, range(self.recipe.candidates))])  # noqa: B905
+                first = word.start == 0
+                taken = [w for w, _ in zip(near, range(self.recipe.candidates))]  # noqa: B905
+                # Vectors may know the word in small letters alone.
+                offered.append([spelled_like(word.text, w, first=first) for w in taken])
             else:
                 offered.append(())
         return Slots(sentence.text, sentence.words, offered)
@@ -181,10 +187,12 @@ def build_augmentation(
     Raises:
         TinybertError: the output or an unfinished augmentation is in the way; the disk is full.
     """
-    path = check_output(output, overwrite) if place.main else Path(output)
+    path = Path(output).expanduser().resolve()
+    if place.main:
+        check_output(path, overwrite)
     work = unfinished_directory(path)
     plan = {
-        "rows": rows_fingerprint,
+        "rows": augmenter.distinct.fingerprint,
         "recipe": augmenter.recipe.plain(),
         "models": dict(identity),
         "shard_rows": shard_rows,
@@ -199,13 +207,13 @@ def build_augmentation(
                 (work / name).mkdir(exist_ok=True)
             if not (work / CHOICE_FILE).is_file():
                 write_json_whole(work / CHOICE_FILE, {"precision": precision()})
+    place.meet()  # what lies there is settled before anyone reads or writes in it
     build = _Build(work, augmenter, writer, shard_rows, place, reporter)
-    build.wait_for([work / CHOICE_FILE])
     try:
         with clear_errors(work):
             chosen = json.loads((work / CHOICE_FILE).read_text("utf-8"))["precision"]
+            build.find_neighbours(neighbours)  # first: a bad vector file must not cost hours
             build.guess(lambda: guesser(chosen))
-            build.find_neighbours(neighbours)
             build.sample()
     except TinybertError as error:
         if isinstance(error.__cause__, Exception) and is_out_of_space(error.__cause__):
@@ -222,12 +230,11 @@ def build_augmentation(
         counts=build.counts(),
         shards=[_part(i) for i in range(build.shard_count)],
     )
+    place.meet()  # nobody reads there any more
     if place.main:
         hold.release()
         _publish(work, path, manifest, overwrite)
-    else:
-        while work.exists():  # the result is there when the work is gone
-            time.sleep(POLL_SECONDS)
+    place.meet()
     return manifest
 
 
@@ -262,11 +269,10 @@ class _Build:
             for unit in open_units:
                 assert guesser is not None
                 sentences = self.augmenter.sentences(unit)
-                several = self.augmenter.of_several_pieces(unit)
                 told = _Told(progress.advance, sentences, self.augmenter.wanted)
                 found = guesser.guesses(sentences, self.augmenter.wanted, choice, told)
                 told.rest()
-                write_unit(files[unit], found, several, sum(s.cut for s in sentences))
+                write_unit(files[unit], found)
         self.wait_for(files)
 
     # --- neighbours ---------------------------------------------------------------------------
@@ -277,7 +283,7 @@ class _Build:
         if self.place.main and not file.is_file():
             words: set[str] = set()
             for unit in range(self.augmenter.distinct.units):
-                words |= set(self._unit(unit)[1])
+                words |= self.augmenter.of_several_pieces(unit)
             found = find(sorted(words))
             write_json_whole(file, {word: list(near) for word, near in sorted(found.items())})
         self.wait_for([file])
@@ -337,9 +343,9 @@ class _Build:
 
     def guesses_of(self, number: int) -> dict[int, NDArray[np.int32]]:
         """The guesses of one different text."""
-        return self._unit(number // UNIT)[0][number % UNIT]
+        return self._unit(number // UNIT)[number % UNIT]
 
-    def _read_unit(self, unit: int) -> tuple[list[dict[int, NDArray[np.int32]]], list[str], int]:
+    def _read_unit(self, unit: int) -> list[dict[int, NDArray[np.int32]]]:
         return read_unit(self.work / GUESSES / f"{unit:05d}.npz")
 
     def counts(self) -> Counts:

@@ -70,6 +70,7 @@ def load_masked_lm(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokeniz
         TinybertError: no model, none with an output head, or no mask token.
     """
     tokenizer = load_tokenizer(path)
+    tokenizer.truncation_side = "right"  # the words that are read are the first ones
     if tokenizer.mask_token_id is None:
         raise TinybertError(
             f"the tokenizer of {path} has no mask token, so this is no masked language model: give "

@@ -119,7 +119,11 @@ def _copy(texts: Sequence[Slots], picks: NDArray[np.int64], uncased: bool) -> Co
         ):
             if pick < 0:
                 continue
-            to = spelled_like(word.text, offered[pick]) if uncased else offered[pick]
+            to = (
+                spelled_like(word.text, offered[pick], first=word.start == 0)
+                if uncased
+                else offered[pick]
+            )
             if to == word.text:
                 continue
             parts += [slots.text[done : word.start], to]
@@ -130,8 +134,10 @@ def _copy(texts: Sequence[Slots], picks: NDArray[np.int64], uncased: bool) -> Co
     return Copy(tuple(written), tuple(changes))
 
 
-def spelled_like(word: str, candidate: str) -> str:
+def spelled_like(word: str, candidate: str, *, first: bool = True) -> str:
     """A candidate of a vocabulary without capitals, with the capitals of the word it stands for.
+
+    A single letter (I) tells nothing, but at the beginning of a text.
 
     >>> spelled_like("Good", "great"), spelled_like("IT", "they"), spelled_like("a", "the")
     ('Great', 'THEY', 'the')
@@ -140,6 +146,6 @@ def spelled_like(word: str, candidate: str) -> str:
         return candidate
     if len(word) > 1 and word.isupper():
         return candidate.upper()
-    if word[:1].isupper():
+    if word[:1].isupper() and (first or len(word) > 1):
         return candidate[0].upper() + candidate[1:]
     return candidate

@@ -30,14 +30,17 @@ class Distinct:
         columns = len(rows[0]) if len(rows) else 1
         self.numbers = np.zeros((len(rows), columns), dtype=np.int32)
         known: dict[bytes, int] = {}
+        whole = hashlib.sha256()
         first: list[tuple[int, int]] = []
         for row, texts in enumerate(rows):
             for column, text in enumerate(texts):
                 key = hashlib.blake2b(text.encode(), digest_size=16).digest()
+                whole.update(key)
                 number = known.setdefault(key, len(first))
                 if number == len(first):
                     first.append((row, column))
                 self.numbers[row, column] = number
+        self.fingerprint = whole.hexdigest()[:16]
         self._first: NDArray[np.int64] = np.array(first, dtype=np.int64).reshape(-1, 2)
 
     def __len__(self) -> int:

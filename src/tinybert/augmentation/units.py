@@ -13,39 +13,32 @@ from tinybert.outputs import whole_file
 __all__ = ["read_unit", "write_unit"]
 
 
-def write_unit(
-    file: Path, found: Sequence[Mapping[int, NDArray[np.int32]]], several: set[str], cut: int
-) -> None:
+def write_unit(file: Path, found: Sequence[Mapping[int, NDArray[np.int32]]]) -> None:
     """Keep the guesses of one unit of texts, whole or absent.
 
     Args:
         found: for each text {number of the word: token ids, best first}.
-        several: words of several pieces.
-        cut: number of texts that the model did not read to their end.
     """
     words = [(text, word, ids) for text, each in enumerate(found) for word, ids in each.items()]
     flat = [ids for _, _, ids in words]
     with whole_file(file) as partial, partial.open("wb") as stream:
         np.savez(
             stream,
-            texts=np.array([len(found), cut], dtype=np.int64),
+            texts=np.array(len(found), dtype=np.int64),
             text=np.array([text for text, _, _ in words], dtype=np.int32),
             word=np.array([word for _, word, _ in words], dtype=np.int32),
             count=np.array([len(ids) for ids in flat], dtype=np.int32),
             ids=np.concatenate([np.zeros(0, np.int32), *flat]),
-            several=np.frombuffer("\n".join(sorted(several)).encode(), dtype=np.uint8),
         )
 
 
-def read_unit(file: Path) -> tuple[list[dict[int, NDArray[np.int32]]], list[str], int]:
-    """Guesses of each text, words of several pieces, and how many texts were cut."""
+def read_unit(file: Path) -> list[dict[int, NDArray[np.int32]]]:
+    """What :func:`write_unit` kept."""
     with np.load(file) as held:
-        number, cut = held["texts"].tolist()
-        found: list[dict[int, NDArray[np.int32]]] = [{} for _ in range(number)]
+        found: list[dict[int, NDArray[np.int32]]] = [{} for _ in range(int(held["texts"]))]
         pieces = np.split(held["ids"], np.cumsum(held["count"])[:-1]) if len(held["count"]) else []
         for text, word, ids in zip(
             held["text"].tolist(), held["word"].tolist(), pieces, strict=True
         ):
             found[text][word] = ids
-        several = held["several"].tobytes().decode()
-    return found, several.split("\n") if several else [], cut
+    return found

@@ -7,17 +7,19 @@ that put no spaces between words (Chinese, Japanese, Thai …) each piece counts
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from tinybert.pieces import is_unsegmented
+from tinybert.pieces import Pieces, has_word_character, is_unsegmented
 
 __all__ = ["Sentence", "Word", "split_words"]
 
 AT_ONCE = 1024
+_JOINERS = "\u200d\ufe0f"
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Sentence:
 
 def split_words(
     tokenizer: PreTrainedTokenizerBase,
+    pieces: Pieces,
     texts: Sequence[str],
     max_length: int,
     *,
@@ -62,7 +65,8 @@ def split_words(
     """Texts as sentences.
 
     Args:
-        tokenizer: a fast one.
+        tokenizer: a fast one, which cuts at the end.
+        pieces: its own, from :func:`tinybert.pieces.pieces_of`.
         texts: one each.
         max_length: tokens at most, specials included.
         beside_itself: the text once more as second segment, as the authors' code has it; there
@@ -72,13 +76,17 @@ def split_words(
         sentence
         for start in range(0, len(texts), AT_ONCE)
         for sentence in _split(
-            tokenizer, list(texts[start : start + AT_ONCE]), max_length, beside_itself
+            tokenizer, pieces, list(texts[start : start + AT_ONCE]), max_length, beside_itself
         )
     ]
 
 
 def _split(
-    tokenizer: PreTrainedTokenizerBase, texts: list[str], max_length: int, beside_itself: bool
+    tokenizer: PreTrainedTokenizerBase,
+    pieces: Pieces,
+    texts: list[str],
+    max_length: int,
+    beside_itself: bool,
 ) -> list[Sentence]:
     given: dict[str, Any] = {"text": texts}
     read = texts
@@ -100,29 +108,25 @@ def _split(
     for i, text in enumerate(texts):
         types = encoded["token_type_ids"][i] if "token_type_ids" in encoded else None
         encoding = encoded.encodings[i]
-        words = _words(text, encoding)
+        words = _words(text, encoding, pieces)
         cut = bool(encoding.overflowing) or len(read[i]) < len(text)
-        if cut and words and (len(read[i]) < len(text) or _torn(encoding)):
+        torn = len(read[i]) < len(text) if beside_itself else _torn(encoding)
+        if words and torn:
             words.pop()
         sentences.append(Sentence(text, encoded["input_ids"][i], types, words, cut))
     return sentences
 
 
 def _torn(encoding: Any) -> bool:
-    """Whether the cut goes through a word of the first segment."""
-    last = max((w for w, s in _marked(encoding) if s == 0), default=None)
-    return any((last, 0) == each for over in encoding.overflowing[:1] for each in _marked(over))
-
-
-def _marked(encoding: Any) -> list[tuple[int, int]]:
-    pairs = zip(encoding.word_ids, encoding.sequence_ids, strict=True)
-    return [(word, sequence) for word, sequence in pairs if word is not None]
+    """Whether the cut goes through a word."""
+    last = max((word for word in encoding.word_ids if word is not None), default=None)
+    return any(last in over.word_ids for over in encoding.overflowing[:1] if last is not None)
 
 
 def _shortened(tokenizer: PreTrainedTokenizerBase, text: str, max_length: int) -> str:
     """The text's beginning that fits; the text itself nearly always."""
-    if len(text) < max_length:  # a token has at least one character
-        return text
+    if len(text.encode()) < max_length - tokenizer.num_special_tokens_to_add(pair=False):
+        return text  # a token has at least one byte
     encoded = tokenizer(
         [text], truncation=True, max_length=max_length, padding=False, return_offsets_mapping=True
     )
@@ -131,36 +135,82 @@ def _shortened(tokenizer: PreTrainedTokenizerBase, text: str, max_length: int) -
     return text[: max(end for _, end in encoded["offset_mapping"][0])]
 
 
-def _words(text: str, encoding: Any) -> list[Word]:
-    groups: dict[int, list[int]] = {}
-    for place, (word, sequence) in enumerate(
+@dataclass
+class _Part:
+    """Neighbouring tokens that share characters: one token nearly always."""
+
+    start: int
+    end: int
+    places: list[int]
+
+
+def _words(text: str, encoding: Any, pieces: Pieces) -> list[Word]:
+    groups: dict[int, list[_Part]] = {}
+    for place, (group, sequence) in enumerate(
         zip(encoding.word_ids, encoding.sequence_ids, strict=True)
     ):
-        if word is not None and sequence == 0:
-            groups.setdefault(word, []).append(place)
-    words = []
-    for places in groups.values():
-        spans = [(encoding.offsets[p], p) for p in places]
-        spans = [((start, end), p) for (start, end), p in spans if end > start]
-        if not spans:
+        start, end = encoding.offsets[place]
+        if group is None or sequence != 0 or end <= start or pieces.mark[encoding.ids[place]]:
             continue
-        if len(spans) > 1 and is_unsegmented(text[spans[0][0][0] : spans[-1][0][1]]):
-            # A lone mark of a word's beginning ("▁") says it lies where the next piece does.
-            starts = [start for (start, _), _ in spans[1:]] + [len(text)]
-            apart = [s for s, after in zip(spans, starts, strict=True) if s[0][1] <= after]
-            words += [w for (start, end), p in apart if (w := _word(text, start, end, p))]
-            continue
-        only = spans[0][1] if len(spans) == 1 else None
-        if word := _word(text, spans[0][0][0], spans[-1][0][1], only):
+        parts = groups.setdefault(group, [])
+        if parts and start < parts[-1].end:  # bytes of one character, or of its expansion
+            parts[-1].end = max(end, parts[-1].end)
+            parts[-1].places.append(place)
+        else:
+            parts.append(_Part(start, end, [place]))
+    words: list[Word] = []
+    for parts in groups.values():
+        for run in _runs(text, parts):
+            whole = len(run) == 1 and len(run[0].places) == 1
+            if whole and run[0] is not parts[0] and not is_unsegmented(_span(text, run)):
+                # A continuation is no word, and no word may be written on to what is before it.
+                whole = not pieces.continues[encoding.ids[run[0].places[0]]]
+            token = run[0].places[0] if whole else None
+            word = _word(text, run[0].start, run[-1].end, token)
+            if word is None:
+                continue
+            if words and word.start < words[-1].end:  # one character became several words
+                before = words.pop()
+                end = max(word.end, before.end)
+                word = Word(before.start, end, text[before.start : end], None)
             words.append(word)
     return words
 
 
+def _span(text: str, run: Sequence[_Part]) -> str:
+    return text[run[0].start : run[-1].end]
+
+
+def _runs(text: str, parts: list[_Part]) -> list[list[_Part]]:
+    """The words in one group of the tokenizer's: punctuation at its ends stands alone, and so does
+    every piece of a script without spaces; all between them is one word."""
+    first, last = 0, len(parts)
+    while first < last - 1 and not has_word_character(_span(text, parts[first : first + 1])):
+        first += 1
+    while last - 1 > first and not has_word_character(_span(text, parts[last - 1 : last])):
+        last -= 1
+    runs = [[part] for part in parts[:first]]
+    run: list[_Part] = []
+    for part in parts[first:last]:
+        if is_unsegmented(_span(text, [part])):
+            runs += [run] if run else []
+            runs.append([part])
+            run = []
+        else:
+            run.append(part)
+    runs += [run] if run else []
+    return runs + [[part] for part in parts[last:]]
+
+
 def _word(text: str, start: int, end: int, place: int | None) -> Word | None:
-    """A word without the spaces that some tokenizers count to it."""
+    """A word without the spaces that some tokenizers count to it, and with the marks that belong to
+    its last letter, which some leave out."""
     inner = text[start:end]
     bare = inner.strip()
     if not bare:
         return None
     start += len(inner) - len(inner.lstrip())
-    return Word(start, start + len(bare), bare, place)
+    end = start + len(bare)
+    while end < len(text) and (unicodedata.category(text[end])[0] == "M" or text[end] in _JOINERS):
+        end += 1
+    return Word(start, end, text[start:end], place)

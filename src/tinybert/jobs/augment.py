@@ -32,7 +32,7 @@ from tinybert.outputs import check_output
 from tinybert.progress import Reporter, duration
 from tinybert.settings import AugmentSettings
 from tinybert.tasks.task import Rows, Task, TaskData
-from tinybert.teachers import fingerprint
+from tinybert.teachers import fingerprint, tokenizer_print
 from tinybert.work import check_apart
 
 __all__ = ["run_augment"]
@@ -70,9 +70,9 @@ class _Words:
         """What makes these words what they are; how fast the machine is, is no part of it."""
         file = None if self.settings.vectors is None else Path(self.settings.vectors).expanduser()
         return {
-            "masked_lm": self.path,
             "masked_lm_weights": self.print,
-            "vectors": None if file is None else str(self.settings.vectors),
+            "tokenizer": tokenizer_print(self.tokenizer),
+            "vectors": None if file is None else file.name,
             "vectors_bytes": None if file is None else file.stat().st_size,
             "guess_precision": self.settings.guess_precision,
             "stop_list": self._stop_print(),
@@ -114,6 +114,7 @@ class _Words:
             k=max(NEIGHBOURS, self.recipe.candidates),
             lines=self.recipe.vector_lines,
             reporter=self.reporter,
+            cache=self.settings.show is None and not self.settings.dry_run,
         )
         for note in found.notes:
             self.reporter.say(note)
@@ -144,7 +145,8 @@ def run_augment(settings: AugmentSettings, reporter: Reporter) -> dict[str, Any]
             check_output(output, settings.overwrite)
         check_apart(output, **read)
     data = task_texts(settings, reporter)
-    recipe = recipe_of(settings, settings.mode, data.task.name, settings.max_length, settings.seed)
+    task = settings.task.strip().casefold()  # GLUE's, not a file that is named like it
+    recipe = recipe_of(settings, settings.mode, task, settings.max_length, settings.seed)
     words = _Words(settings, recipe, reporter)
     if settings.show is not None:
         return _show(settings, data, words, reporter)
@@ -208,7 +210,7 @@ def label_column(task: Task, rows: Rows) -> tuple[str, Sequence[Any]] | None:
 
 def _place() -> Place:
     state = PartialState(cpu=not torch.cuda.is_available())
-    return Place(state.process_index, state.num_processes)
+    return Place(state.process_index, state.num_processes, state.wait_for_everyone)
 
 
 def _tell_recipe(words: _Words, augmenter: Augmenter, reporter: Reporter) -> None:
