@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -228,6 +229,27 @@ def test_an_altered_checkpoint_is_told(place: Path) -> None:
         tinybert.general(**(plain | {"resume": True}))
     file.write_bytes(whole)
     tinybert.general(**(plain | {"resume": True}))
+
+
+def test_a_checkpoint_of_another_run_is_told(place: Path) -> None:
+    """A student of the same shape would load it without a word."""
+    kill = ("tinybert.checkpoints:publish", 3, True)
+    first = general(place, steps=40, checkpoint_minutes=1e-5)
+    other = first | {"output": place / "other", "seed": 7}
+    for asked in (first, other):
+        assert run_job("general", asked, kill) == -9
+    mine, theirs = (
+        checkpoints.newest_whole(place / f"{name}.run" / "general.unfinished")
+        for name in ("out", "other")
+    )
+    assert mine is not None
+    assert theirs is not None
+    shutil.rmtree(mine)
+    shutil.copytree(theirs, mine)
+    with pytest.raises(TinybertError, match="made by another run"):
+        tinybert.general(**(first | {"resume": True}))
+    shutil.rmtree(mine)
+    tinybert.general(**(first | {"resume": True}))
 
 
 @pytest.mark.parametrize(

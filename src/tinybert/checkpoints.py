@@ -21,14 +21,14 @@ MARK = "whole.json"
 STAGING = ".staging"
 
 
-def seal(directory: Path, step: int) -> None:
-    """Flush everything in ``directory`` and write its mark."""
+def seal(directory: Path, step: int, owner: str = "") -> None:
+    """Flush everything in ``directory`` and write its mark; ``owner`` names what it is of."""
     files = {
         str(path.relative_to(directory)): [path.stat().st_size, _checksum(path)]
         for path in sorted(directory.rglob("*"))
         if path.is_file() and path.name != MARK
     }
-    (directory / MARK).write_text(json.dumps({"step": step, "files": files}))
+    (directory / MARK).write_text(json.dumps({"step": step, "owner": owner, "files": files}))
     fsync_tree(directory)
 
 
@@ -51,13 +51,18 @@ def _step(directory: Path) -> int | None:
         return None
 
 
-def check(directory: Path) -> None:
-    """Compare a whole checkpoint with its checksums.
+def check(directory: Path, owner: str = "") -> None:
+    """Compare a whole checkpoint with its checksums and its owner.
 
     Raises:
-        TinybertError: a file was altered.
+        TinybertError: a file was altered, or it was put here from another run.
     """
     mark = json.loads((directory / MARK).read_text())
+    if mark.get("owner", owner) != owner:
+        raise TinybertError(
+            f"the checkpoint {directory} was made by another run or stage: remove it to go on from "
+            "the one before, or start again with --overwrite."
+        )
     for name, (_, wanted) in mark["files"].items():
         if _checksum(directory / name) != wanted:
             raise TinybertError(

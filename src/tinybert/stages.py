@@ -7,6 +7,7 @@ itself appears whole, at the end.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import time
@@ -308,8 +309,14 @@ class Run:
             seed=self.seed,
             precision=choices.precision,
             callbacks=callbacks,
+            owner=self._owner(stage),
         )
         return trainer, tokenizer, projections
+
+    def _owner(self, stage: Stage) -> str:
+        """What its checkpoints are marked with: the run's settings and the stage's name."""
+        text = (self.work / SETTINGS_FILE).read_bytes() + stage.name.encode()
+        return hashlib.sha256(text).hexdigest()[:16]
 
     def finish(self, result: StageResult, files: Mapping[str, Any]) -> Path:
         """Publish the last student as the output directory, with ``files`` beside it.

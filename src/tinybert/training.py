@@ -74,6 +74,7 @@ class DistillationTrainer(Trainer):
         seed: of data order and dropout.
         precision: ``float32``, ``bfloat16`` or ``float16``, for the student.
         callbacks: more of transformers' callbacks.
+        owner: names run and stage in checkpoints, so that no other's is gone on with.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class DistillationTrainer(Trainer):
         precision: str = "float32",
         cpu: bool | None = None,
         callbacks: list[TrainerCallback] | None = None,
+        owner: str = "",
     ) -> None:
         if distiller.objective.needs_labels and rows.labels is None:
             raise TinybertError("training on labels needs labels, and these rows have none.")
@@ -101,6 +103,7 @@ class DistillationTrainer(Trainer):
             raise TinybertError("this objective reads a teacher, and none was given.")
         self.request = request
         self.teacher = teacher
+        self.owner = owner
         self.rows = rows
         self.schedule = schedule
         self.directory = Path(directory)
@@ -358,7 +361,7 @@ class DistillationTrainer(Trainer):
             self.train()
             return
         try:
-            checkpoints.check(latest)
+            checkpoints.check(latest, self.owner)
             self.train(resume_from_checkpoint=str(latest))
         except (RuntimeError, UnpicklingError, KeyError, EOFError) as error:
             if self._begun is not None:
@@ -380,7 +383,7 @@ class DistillationTrainer(Trainer):
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
-                checkpoints.seal(self._staging / name, self.state.global_step)
+                checkpoints.seal(self._staging / name, self.state.global_step, self.owner)
                 checkpoints.publish(self._staging / name, self.directory / name)
                 checkpoints.drop_old(self.directory, self.schedule.keep_checkpoints)
                 for old in self.directory.glob("best-*.safetensors"):

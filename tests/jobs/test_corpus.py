@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import tinybert
@@ -87,6 +89,25 @@ def test_a_dry_run_tells_about_the_whole(
     true = build(place, corpus=names)["tokens"]
     if not packed:
         assert 0.5 * true < plan["tokens"] < 2 * true
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_the_estimate_of_rows_counts_what_was_read_ahead(
+    place: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Rows are read in parts larger than the sample: bytes and characters are of whole parts."""
+    monkeypatch.setattr(sampling, "SIZE", 20_000)
+    monkeypatch.setattr("tinybert.tasks.reading.streams._CHUNK", 1000)
+    documents = tiny.corpus_file(place / "long.txt", 400).read_text().split("\n\n")
+    rows = place / f"rows.{kind}"
+    if kind == "jsonl":
+        rows.write_text("".join(json.dumps({"text": text}) + "\n" for text in documents))
+    else:
+        pq.write_table(pa.table({"text": documents}), rows)
+    plan = build(place, corpus=[str(rows)], dry_run=True)
+    true = build(place, corpus=[str(rows)])["tokens"]
+    assert plan["sampled_tokens"] < 0.5 * true
+    assert plan["tokens"] == pytest.approx(true, rel=0.1)
 
 
 def test_two_words_make_the_verb(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

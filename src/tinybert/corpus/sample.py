@@ -16,7 +16,10 @@ from tinybert.corpus.sources import TextSource, read_all, total_size
 __all__ = ["Sample", "take_sample"]
 
 SIZE = 4_000_000
-"""Characters that are read."""
+"""Characters that are tokenized, or little more."""
+
+_MOST = 32
+"""How many times as many are read at most, to find the end of a part."""
 
 
 @dataclass(frozen=True)
@@ -51,25 +54,34 @@ def take_sample(
     Raises:
         TinybertError: a source is broken, or no tokens come of it.
     """
-    read = characters = 0
+    size = total_size(sources)
+    read = characters = seen = 0
+    measured: tuple[int, int] | None = None  # bytes read, and all the characters they gave
 
     def advance(count: int) -> None:
-        nonlocal read
+        nonlocal read, measured
+        if seen and (measured is None or seen > measured[1]):
+            measured = (read, seen)
         read += count
 
     begun = time.perf_counter()
     texts: list[list[str]] = []
     for piece in read_all(sources, advance):
-        texts.append([piece.text])
-        characters += len(piece.text)
-        if characters >= SIZE:
+        if characters < SIZE:
+            texts.append([piece.text])
+            characters += len(piece.text)
+        seen += len(piece.text)
+        # Files are read in parts: only at the end of a part are bytes and characters the same text.
+        ended = size is None or (measured is not None and measured[1] >= SIZE)
+        if characters >= SIZE and (ended or seen >= _MOST * SIZE):
             break
     rows = token_blocks(texts, tokenizer, max_length)
     seconds = time.perf_counter() - begun
-    whole, size = characters < SIZE, total_size(sources)
+    whole = seen < SIZE
     share: float | None = None
     if whole:
         share = 1.0
     elif size is not None and read:
-        share = max(1.0, size / read)
+        part, given = measured if measured is not None and measured[1] >= SIZE else (read, seen)
+        share = max(1.0, size / part * given / characters)
     return Sample(rows, share, whole, seconds, characters)

@@ -11,7 +11,7 @@ from typing import Any
 
 from tinybert.corpus.text import Piece, check_characters, cut, file_pieces
 from tinybert.errors import TinybertError
-from tinybert.tasks.reading.formats import ending_of, open_shard
+from tinybert.tasks.reading.formats import ending_of, is_file_like, open_shard
 from tinybert.tasks.reading.shards import Shard, unheard
 from tinybert.tasks.reading.streams import PACKED, Advance
 
@@ -168,7 +168,7 @@ def _hub(given: str, column: str | None) -> TextSource:
     """A data set on the Hub, streamed: nothing is kept but what was read."""
     name, *rest = given.split(":")
     shaped = 1 <= len(name.split("/")) <= 2 and len(rest) <= 2 and all([name, *rest])
-    if not shaped or name.startswith((".", "/", "~")) or Path(name).suffix:
+    if not shaped or name.startswith((".", "/", "~")) or is_file_like(name):
         raise TinybertError(f"there is no file or directory {given}: check the path.")
     configuration = rest[0] if rest else None
     split = rest[1] if len(rest) > 1 else "train"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tinybert.tasks.reading.separated import open_csv, open_tsv
 from tinybert.tasks.reading.shards import Shard
 from tinybert.tasks.reading.streams import PACKED
 
-__all__ = ["READERS", "ending_of", "open_shard"]
+__all__ = ["READERS", "ending_of", "is_file_like", "open_shard"]
 
 READERS: dict[str, Callable[[Path], Shard]] = {
     ".csv": open_csv,
@@ -22,6 +23,18 @@ READERS: dict[str, Callable[[Path], Shard]] = {
     ".parquet": open_parquet,
 }
 """File ending → what looks into such a file."""
+
+
+_FILE_LIKE = re.compile(r"\.[A-Za-z]\w*")
+
+
+def is_file_like(name: str) -> bool:
+    """Whether a name ends as a file's does, and not as a version.
+
+    >>> is_file_like("rows.csv"), is_file_like("owner/stack-v2.1")
+    (True, False)
+    """
+    return _FILE_LIKE.fullmatch(Path(name).suffix) is not None
 
 
 def ending_of(path: Path) -> str | None:

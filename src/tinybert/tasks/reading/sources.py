@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from tinybert.errors import TinybertError
 from tinybert.progress import Reporter
-from tinybert.tasks.reading.formats import READERS, ending_of, open_shard
+from tinybert.tasks.reading.formats import READERS, ending_of, is_file_like, open_shard
 from tinybert.tasks.reading.shards import (
     AT_ONCE,
     SAMPLE,
@@ -37,7 +37,6 @@ _PART = {
     "test": r"test(ing|set)?",
 }
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.,=-]+)?")
-_FILE_LIKE = re.compile(r"\.[A-Za-z]\w*")
 
 
 @dataclass(frozen=True)
@@ -220,7 +219,7 @@ def _may_be_on_hub(given: str) -> bool:
     return (
         _HUB_NAME.fullmatch(given) is not None
         and not given.startswith((".", "-"))
-        and not _FILE_LIKE.fullmatch(Path(name).suffix)
+        and not is_file_like(name)
     )
 
 
