@@ -228,7 +228,7 @@ def shown_type(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(kind))
     if get_origin(kind) is list:
-        return "texts"
+        return {str: "texts", int: "whole numbers"}[parts[0]]
     if type(None) in get_args(kind):
         return shown_type(parts[0])
     names = {str: "text", Path: "path", int: "whole number", float: "number", bool: "yes or no"}

@@ -24,7 +24,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from support import howto, tiny
 from tinybert.cli import main
-from tinybert.jobs import general, mlm, pace
+from tinybert.jobs import general, mlm, pace, profile
 from tinybert.jobs.pace import Pace
 from tinybert.measure import Latency, flops
 from tinybert.sizing import fit
@@ -33,6 +33,7 @@ from tinybert.tasks.reading import columns
 
 ROOT = Path(__file__).resolve().parent.parent / "docs" / "how-to"
 HEAD_STEPS = mlm.DEFAULT_HEAD_STEPS
+TABLE = "reproduce --teacher encoder --corpus text.txt --data glue --output new"
 PAGES = sorted(path.stem for path in ROOT.glob("*.md") if path.name != "README.md")
 
 
@@ -219,6 +220,23 @@ ERRORS: dict[str, dict[str, str]] = {
         "all scores are the same, which ranks nothing": f"{ALIKE} --similarity flat.tsv",
         "--similarity needs no --data": f"{ALIKE} --similarity similar.tsv --data train.csv",
     },
+    "reproduce": {
+        "has no output head": f"{TABLE} --teacher student-encoder --systems DistilBERT_4",
+        "are pre-trained on text: give it with --corpus": "reproduce --teacher encoder --data glue "
+        "--output new",
+        "is fine-tuned for a task": f"{TABLE} --teacher teacher --systems TinyBERT_4",
+        "was made with other settings (task_flops)": "reproduce --teacher encoder --corpus "
+        "text.txt --data glue --corpus-flops 40M --task-flops 30M --systems TinyBERT_4 --output "
+        "table",
+        "there is no system TinyBERT_5: did you mean": f"{TABLE} --systems TinyBERT_5",
+    },
+    "systems": {
+        "there is no system TinyBERT_5: did you mean": "systems show TinyBERT_5",
+        "systems what? Say": "systems TinyBERT_4",
+        "the model takes … tokens at most": "profile --systems TinyBERT_4 --length 513",
+        "--batch 0 makes no sense": "profile --batch 0",
+        "there is no directory nowhere": "profile --json nowhere/figures.json",
+    },
 }
 
 
@@ -243,6 +261,8 @@ def test_page(
         slow = Pace(step_seconds=150.0, tokens_per_step=1e3, evaluation_seconds=0.1, peak_bytes=0)
         monkeypatch.setattr(pace, "measure_pace", lambda *_: slow)
         monkeypatch.setattr(general, "measure_pace", lambda *_: slow)
+    if name == "systems":
+        monkeypatch.setattr(profile, "latency", by_flops)
     if name == "masked-lm":  # fewer steps than a real head takes
         monkeypatch.setattr(mlm, "DEFAULT_HEAD_STEPS", 20)
     space: dict[str, Any] = {"__name__": "page"}

@@ -23,8 +23,12 @@ if TYPE_CHECKING:
         finetune,
         general,
         glue,
+        list_systems,
         mlm,
         predict,
+        profile,
+        reproduce,
+        show_system,
     )
 
 __all__ = [
@@ -39,8 +43,12 @@ __all__ = [
     "finetune",
     "general",
     "glue",
+    "list_systems",
     "mlm",
     "predict",
+    "profile",
+    "reproduce",
+    "show_system",
 ]
 
 __version__ = "0.1.0"

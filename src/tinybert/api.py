@@ -19,6 +19,10 @@ from tinybert.settings import (
     GlueSettings,
     MlmSettings,
     PredictSettings,
+    ProfileSettings,
+    ReproduceSettings,
+    SystemsSettings,
+    SystemsShowSettings,
 )
 
 __all__ = [
@@ -31,8 +35,12 @@ __all__ = [
     "finetune",
     "general",
     "glue",
+    "list_systems",
     "mlm",
     "predict",
+    "profile",
+    "reproduce",
+    "show_system",
 ]
 
 
@@ -181,3 +189,55 @@ def convert(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
     from tinybert.jobs.convert import run_convert
 
     return run_convert(_settings(ConvertSettings, settings), Reporter(quiet))
+
+
+def reproduce(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
+    """The paper's systems, or an ablation, over GLUE tasks and seeds (section 4).
+
+    Args:
+        quiet: no progress on standard error.
+        settings: fields of :class:`tinybert.settings.ReproduceSettings`; ``teacher``, ``output``
+            and for most systems ``corpus`` are needed.
+
+    Returns:
+        What ``output/results.json`` holds.
+    """
+    from tinybert.jobs.reproduce import run_reproduce
+
+    return run_reproduce(_settings(ReproduceSettings, settings), Reporter(quiet=quiet))
+
+
+def list_systems(*, quiet: bool = False, **settings: Any) -> list[dict[str, Any]]:
+    """The systems of the paper's table, and two more (``tinybert systems``).
+
+    Returns:
+        One dictionary a system: shape, start, steps with their hyper-parameters, sources, the
+        paper's figures.
+    """
+    from tinybert.jobs.systems import run_systems
+
+    return run_systems(_settings(SystemsSettings, settings), Reporter(quiet))
+
+
+def show_system(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
+    """How one system is made (``tinybert systems show``). ``name`` is needed.
+
+    Returns:
+        As in :func:`list_systems`; with ``teacher`` its shape and parameters beside that one.
+    """
+    from tinybert.jobs.systems import run_systems_show
+
+    return run_systems_show(_settings(SystemsShowSettings, settings), Reporter(quiet))
+
+
+def profile(*, quiet: bool = False, **settings: Any) -> list[dict[str, Any]]:
+    """Parameters, FLOPs and speed of the systems beside the paper's; see :func:`general`.
+
+    Nothing of :class:`tinybert.settings.ProfileSettings` is needed.
+
+    Returns:
+        One dictionary a system, as the ``json`` file has it.
+    """
+    from tinybert.jobs.profile import run_profile
+
+    return run_profile(_settings(ProfileSettings, settings), Reporter(quiet))

@@ -39,6 +39,7 @@ class AttentionTap(NamedTuple):
     query: Tensor  # (batch, heads, length, head size)
     key: Tensor  # (batch, heads, length, head size)
     scaling: float
+    value: Tensor  # (batch, heads, length, head size)
 
 
 @dataclass(frozen=True)
@@ -88,11 +89,11 @@ class _Collector:
         self.calls = 0
         self.taken: dict[int, AttentionTap] = {}
 
-    def see(self, query: Tensor, key: Tensor, scaling: float | None) -> None:
+    def see(self, query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> None:
         self.calls += 1
         if self.calls in self.layers:
             scale = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
-            self.taken[self.calls] = AttentionTap(query, key, scale)
+            self.taken[self.calls] = AttentionTap(query, key, scale, value)
 
 
 _collector: ContextVar[_Collector | None] = ContextVar("tinybert_collector", default=None)
@@ -134,7 +135,7 @@ def _tapped(real: Callable[..., tuple[Tensor, Tensor | None]]) -> Callable[..., 
     ) -> tuple[Tensor, Tensor | None]:
         collector = _collector.get()
         if collector is not None:
-            collector.see(query, key, kwargs.get("scaling"))
+            collector.see(query, key, value, kwargs.get("scaling"))
         return real(module, query, key, value, attention_mask, **kwargs)
 
     return attention

@@ -287,6 +287,7 @@ class Teacher:
     def only_as_deep_as(self, depth: int) -> None:
         """Drop the layers above ``depth``: for stages that read states of lower layers alone."""
         layers = self.config.num_hidden_layers
+        depth = max(1, depth)  # without any layer transformers shows no states at all
         if depth >= layers:
             return
         for module in self.model.base_model.modules():

@@ -93,6 +93,8 @@ def _models(place: Path) -> None:
     tiny.saved_encoder(place / "student-encoder", layers=2, width=16)
     tiny.masked_lm(initializer_range=0.2).save_pretrained(place / "masked-lm")
     tiny.tokenizer().save_pretrained(place / "masked-lm")
+    tiny.masked_lm(layers=3, width=64).save_pretrained(place / "encoder")
+    tiny.tokenizer().save_pretrained(place / "encoder")
     vectors = (f"{word} {i + 1} {i * i % 7}\n" for i, word in enumerate(tiny.WORDS))
     (place / "vectors.txt").write_text("".join(vectors))
     tiny.saved_encoder(place / "bert-base-uncased", layers=4, width=32, initializer_range=0.2)

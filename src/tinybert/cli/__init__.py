@@ -33,9 +33,16 @@ VERBS: dict[str, tuple[str, str]] = {
         "A teacher, fine-tuned first if need be, and a task to a student.",
     ),
     "glue": ("tinybert.cli.glue", "GLUE tasks, several seeds, one table."),
+    "reproduce": (
+        "tinybert.cli.reproduce",
+        "The paper's systems and ablations, several seeds, one table.",
+    ),
     "evaluate": ("tinybert.cli.evaluate", "Score a model on a task; its size."),
     "predict": ("tinybert.cli.predict", "A model's answers to rows, or to GLUE's test sets."),
     "convert": ("tinybert.cli.convert", "A checkpoint of the authors' code to a usable model."),
+    "systems": ("tinybert.cli.systems", "The systems of the paper's table."),
+    "systems show": ("tinybert.cli.systems_show", "How one of them is made, with all numbers."),
+    "profile": ("tinybert.cli.profile", "Their parameters, FLOPs and speed beside the paper's."),
 }
 """Verb → (module that holds its ``VERB``, what it does)."""
 
@@ -122,7 +129,10 @@ def _verb(arguments: list[str]) -> tuple[str, list[str]]:
         return first, rest
     if rest and rest[0] in seconds:
         return f"{first} {rest[0]}", rest[1:]
-    verbs = " or ".join(f"`tinybert {first} {second}`" for second in seconds)
+    if first in VERBS and (not rest or rest[0].startswith("-")):
+        return first, rest
+    known = [verb for verb in VERBS if verb.split()[0] == first]
+    verbs = " or ".join(f"`tinybert {verb}`" for verb in known)
     raise TinybertError(f"{first} what? Say {verbs} (each has --help).")
 
 

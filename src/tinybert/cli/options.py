@@ -35,6 +35,8 @@ __all__ = [
 
 GROUPS = {
     "main": "What goes in and out",
+    "what": "What is run",
+    "scale": "At which scale",
     "data": "Task data",
     "student": "Student",
     "size": "Size by need, instead of a shape",

@@ -37,6 +37,7 @@ class Verb:
         settings: its settings dataclass (see :mod:`tinybert.cli.options`); torch-free.
         run: takes the settings and a reporter; imports the job itself, as that is slow.
         examples: lines for the end of ``--help``.
+        positional: the setting that a word without a flag fills, if there is one.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Verb:
     settings: type
     run: Callable[[Any, Reporter], object]
     examples: str = ""
+    positional: str = ""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -80,9 +82,10 @@ def run_verb(verb: Verb, argv: Sequence[str]) -> object:
 
 
 def _parser(verb: Verb) -> argparse.ArgumentParser:
+    word = f" {verb.positional.upper()}" if verb.positional else ""
     parser = _Parser(
         prog=f"tinybert {verb.name}",
-        usage=f"tinybert {verb.name} [flags]",
+        usage=f"tinybert {verb.name}{word} [flags]",
         description=verb.summary,
         epilog=f"Examples:\n{verb.examples.rstrip()}" if verb.examples else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -90,6 +93,10 @@ def _parser(verb: Verb) -> argparse.ArgumentParser:
         add_help=False,
     )
     options.add_settings(parser, verb.settings)
+    if verb.positional:  # its flag stands in the help
+        parser.add_argument(
+            verb.positional, nargs="?", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        )
     common = parser.add_argument_group("Every verb")
     common.add_argument("--help", "-h", action="help", help="Show this and exit.")
     common.add_argument(

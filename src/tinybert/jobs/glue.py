@@ -29,7 +29,7 @@ from tinybert.tasks.glue.sources import tasks_below
 from tinybert.tasks.metrics import metric_kind
 from tinybert.teachers import has_head, head_labels, load_tokenizer
 
-__all__ = ["run_glue"]
+__all__ = ["run_glue", "tasks_in"]
 
 # What only says how to run; a finished run made with another of these is the same run.
 _NOT_ITS_OWN = ("output", "resume", "overwrite", "dry_run", "log_every", "tensorboard")
@@ -48,7 +48,7 @@ def run_glue(settings: GlueSettings, reporter: Reporter) -> dict[str, Any]:
     if settings.task != "auto":
         raise TinybertError("--task is for one task: name those of GLUE with --tasks.")
     _refuse_bounds(settings)
-    tasks = [find_glue_task(name).name for name in settings.tasks] or _tasks_in(where)
+    tasks = [find_glue_task(name).name for name in settings.tasks] or tasks_in(where)
     if len(set(tasks)) < len(tasks):
         raise TinybertError(f"--tasks {' '.join(settings.tasks)} names a task twice.")
     if output.is_file():
@@ -95,7 +95,7 @@ def run_glue(settings: GlueSettings, reporter: Reporter) -> dict[str, Any]:
     return results
 
 
-def _tasks_in(where: str) -> list[str]:
+def tasks_in(where: str) -> list[str]:
     """Names of the tasks whose files are in a directory; all nine on the Hub."""
     path = Path(where).expanduser()
     if not path.is_dir():

@@ -10,7 +10,7 @@ from tinybert.errors import TinybertError
 from tinybert.losses._precision import full_precision, loss_dtype
 from tinybert.losses.ratio import Ratio
 
-__all__ = ["label_loss", "regression_loss", "soft_cross_entropy"]
+__all__ = ["divergence_loss", "label_loss", "regression_loss", "soft_cross_entropy"]
 
 
 def soft_cross_entropy(
@@ -44,6 +44,56 @@ def soft_cross_entropy(
     >>> loss.total, loss.count
     (tensor(1.3863), 2)
     """
+    _check_logits(student_logits, teacher_logits, temperature)
+    dtype = loss_dtype(student_logits, teacher_logits)
+    with full_precision(student_logits.device):
+        target = torch.softmax(teacher_logits.detach().to(dtype) / temperature, dim=-1)
+        log_probabilities = torch.log_softmax(student_logits.to(dtype) / temperature, dim=-1)
+        total = -(target * log_probabilities).sum()
+    return Ratio(total, student_logits.shape[0])
+
+
+def divergence_loss(
+    student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0
+) -> Ratio:
+    r"""Divergence of the student's distribution from the teacher's, times t².
+
+    .. math::
+        \mathrm{total} = t^2 \sum_{\text{rows}}
+            \mathrm{KL}\bigl(\mathrm{softmax}(z^T / t) \,\Vert\, \mathrm{softmax}(z^S / t)\bigr)
+        \qquad \mathrm{count} = \#\text{rows}
+
+    (Hinton et al., arXiv 1503.02531, section 2: the factor t² keeps the size of the gradients at
+    any temperature; so in the code of DistilBERT, arXiv 1910.01108, and PKD, arXiv 1908.09355.)
+    It is t² times what :func:`soft_cross_entropy` has above the teacher's entropy, so its least
+    value is 0. Natural logarithm.
+
+    Args:
+        student_logits: (rows, C).
+        teacher_logits: (rows, C); no gradient flows into it.
+        temperature: t > 0, divides both.
+
+    Returns:
+        Total in float32 (float64 if an input is), count as a Python int.
+
+    Raises:
+        TinybertError: The shapes differ, or the temperature is not above 0.
+
+    >>> import torch
+    >>> teacher = torch.tensor([[0.0, 0.0], [3.0, 1.0]])
+    >>> divergence_loss(torch.zeros(2, 2), teacher, temperature=2.0).mean()
+    tensor(0.2219)
+    """
+    _check_logits(student_logits, teacher_logits, temperature)
+    dtype = loss_dtype(student_logits, teacher_logits)
+    with full_precision(student_logits.device):
+        log_s = torch.log_softmax(student_logits.to(dtype) / temperature, dim=-1)
+        log_t = torch.log_softmax(teacher_logits.detach().to(dtype) / temperature, dim=-1)
+        total = temperature**2 * F.kl_div(log_s, log_t, reduction="sum", log_target=True)
+    return Ratio(total, student_logits.shape[0])
+
+
+def _check_logits(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> None:
     if student_logits.dim() != 2 or student_logits.shape != teacher_logits.shape:
         raise TinybertError(
             f"student logits {tuple(student_logits.shape)} and teacher logits "
@@ -52,12 +102,6 @@ def soft_cross_entropy(
         )
     if not temperature > 0:
         raise TinybertError(f"temperature {temperature} is not above 0: use 1, the paper's value")
-    dtype = loss_dtype(student_logits, teacher_logits)
-    with full_precision(student_logits.device):
-        target = torch.softmax(teacher_logits.detach().to(dtype) / temperature, dim=-1)
-        log_probabilities = torch.log_softmax(student_logits.to(dtype) / temperature, dim=-1)
-        total = -(target * log_probabilities).sum()
-    return Ratio(total, student_logits.shape[0])
 
 
 def regression_loss(student: Tensor, teacher: Tensor) -> Ratio:

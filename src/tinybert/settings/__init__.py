@@ -10,6 +10,7 @@ from tinybert.settings.corpus import CorpusBuildSettings, CorpusShowSettings
 from tinybert.settings.general import GeneralSettings
 from tinybert.settings.mlm import MlmSettings
 from tinybert.settings.models import ConvertSettings, EvaluateSettings, PredictSettings
+from tinybert.settings.reproduce import ReproduceSettings
 from tinybert.settings.shared import (
     Attention,
     DataSettings,
@@ -20,6 +21,7 @@ from tinybert.settings.shared import (
     Start,
     StudentSettings,
 )
+from tinybert.settings.systems import ProfileSettings, SystemsSettings, SystemsShowSettings
 from tinybert.settings.tasks import (
     DemoSettings,
     DistillSettings,
@@ -47,10 +49,14 @@ __all__ = [
     "MlmSettings",
     "Precision",
     "PredictSettings",
+    "ProfileSettings",
+    "ReproduceSettings",
     "RowSettings",
     "RunSettings",
     "SizeSettings",
     "Start",
     "StudentSettings",
+    "SystemsSettings",
+    "SystemsShowSettings",
     "setting",
 ]

@@ -1,0 +1,160 @@
+"""Cells of a reproduction: what there is to make, in which order, and where it is kept."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tinybert.errors import TinybertError
+from tinybert.settings import ReproduceSettings
+from tinybert.systems import SYSTEMS, System, find_system
+from tinybert.systems.variants import ablation_systems
+
+__all__ = ["Cell", "all_cells", "chosen_systems", "identity", "kept"]
+
+Kind = Literal["pretrained", "teacher", "student"]
+WITHOUT_COPIES = "TinyBERT_4 without copies"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One thing to make: a system's pre-training, or a task's teacher or student with a seed."""
+
+    kind: Kind
+    system: str
+    task: str = ""
+    seed: int = 0
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        if self.kind == "pretrained":
+            return f"{self.system}, pre-training"
+        return f"{self.system}, {self.task}, seed {self.seed}"
+
+    def place(self, output: Path) -> Path:
+        """Its directory."""
+        slug = re.sub(r"[^\w.-]+", "-", self.system)
+        if self.kind == "pretrained":
+            return output / "pretrained" / slug
+        if self.kind == "teacher":
+            return output / "teachers" / self.task / f"seed-{self.seed}"
+        return output / "students" / self.task / f"seed-{self.seed}" / slug
+
+
+def chosen_systems(settings: ReproduceSettings) -> dict[str, System]:
+    """Name → system, the teacher first.
+
+    Raises:
+        TinybertError: a system that there is not, or one named twice, or systems and an ablation.
+    """
+    teacher = SYSTEMS["BERT_BASE"]
+    if settings.ablation != "none":
+        if settings.systems:
+            raise TinybertError("--ablation says which systems are compared: leave out --systems.")
+        found = ablation_systems(settings.ablation)
+        if settings.ablation == "stages" and settings.augment is not None:
+            found.append(_without_copies())
+    elif settings.systems:
+        found = [find_system(name) for name in settings.systems]
+    else:
+        found = [system for system in SYSTEMS.values() if system.paper is not None]
+    names = [system.name for system in found]
+    if len(set(names)) < len(names):
+        raise TinybertError(f"--systems {' '.join(settings.systems)} names a system twice.")
+    return {s.name: s for s in [teacher, *(s for s in found if not s.is_teacher)]}
+
+
+def _without_copies() -> System:
+    from dataclasses import replace
+
+    return replace(SYSTEMS["TinyBERT_4"], name=WITHOUT_COPIES, paper=None)
+
+
+def takes_copies(settings: ReproduceSettings, system: System) -> bool:
+    """Whether a system learns from augmented rows: TinyBERT's do, where there are any."""
+    tiny = any(step.name == "intermediate" for step in system.steps) or "TinyBERT" in system.name
+    return settings.augment is not None and tiny and system.name != WITHOUT_COPIES
+
+
+def all_cells(settings: ReproduceSettings, tasks: list[str]) -> dict[Cell, tuple[Cell, ...]]:
+    """Cell → the cells that it needs, in an order in which a run that is cut off still holds whole
+    comparisons: pre-training, then seed by seed and task by task all systems."""
+    systems = [s for s in chosen_systems(settings).values() if not s.is_teacher]
+    cells: dict[Cell, tuple[Cell, ...]] = {}
+    pretrained = {s.name: Cell("pretrained", s.name) for s in systems if s.corpus_steps}
+    cells |= dict.fromkeys(pretrained.values(), ())
+    for seed in range(settings.seed, settings.seed + settings.seeds):
+        for task in tasks:
+            teacher = Cell("teacher", "BERT_BASE", task, seed)
+            cells[teacher] = ()
+            for system in systems:
+                needs = [teacher]
+                if system.name in pretrained:
+                    needs.append(pretrained[system.name])
+                cells[Cell("student", system.name, task, seed)] = tuple(needs)
+    return cells
+
+
+# What only says how to run, or which cells there are.
+_NOT_ITS_OWN = (
+    *("output", "systems", "ablation", "tasks", "seeds", "seed", "jobs", "keep_models", "dry_run"),
+    *("precision", "teacher_precision", "attention"),
+)
+_OF_TASKS = ("data", "rows", "augment", "task_flops", "teacher_epochs", "teacher_learning_rate")
+_OF_PRETRAINING = ("corpus", "corpus_flops", "held_out")
+
+
+def identity(settings: ReproduceSettings, cell: Cell) -> dict[str, Any]:
+    """What makes this cell what it is, as plain data: a kept one was made of the same."""
+    plain = {name: value for name, value in asdict(settings).items() if name not in _NOT_ITS_OWN}
+    system = chosen_systems(settings)[cell.system]
+    if cell.kind == "pretrained":
+        dropped: tuple[str, ...] = _OF_TASKS
+        steps = system.corpus_steps
+    else:
+        dropped = () if system.corpus_steps else _OF_PRETRAINING
+        steps = system.steps
+    if not takes_copies(settings, system):
+        dropped += ("augment",)
+    for name in dropped:
+        plain.pop(name, None)
+    told = {
+        "system": system.name,
+        "start": system.start,
+        "mapping": system.mapping,
+        "steps": [{"name": step.name, **asdict(step)} for step in steps],
+        "task": cell.task,
+        "seed": cell.seed,
+    }
+    found: dict[str, Any] = json.loads(json.dumps(plain | told, default=str))
+    return found
+
+
+def kept(settings: ReproduceSettings, cell: Cell) -> dict[str, Any] | None:
+    """The results of a finished cell; None where it is still to be made.
+
+    Raises:
+        TinybertError: something else is there, or a cell that was made otherwise.
+    """
+    assert settings.output is not None
+    place = cell.place(settings.output)
+    if not place.exists():
+        return None
+    try:
+        results: dict[str, Any] = json.loads((place / "results.json").read_text("utf-8"))
+        before = results["cell"]
+    except (OSError, ValueError, KeyError):
+        raise TinybertError(
+            f"{place} is in the way and is no finished cell: move it elsewhere."
+        ) from None
+    now = identity(settings, cell)
+    if changed := sorted(n for n in now.keys() | before.keys() if now.get(n) != before.get(n)):
+        raise TinybertError(
+            f"{place} was made with other settings ({', '.join(changed)}): give another --output, "
+            "or remove it."
+        )
+    return results

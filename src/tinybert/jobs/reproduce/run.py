@@ -1,0 +1,186 @@
+"""``tinybert reproduce``: the plan first, then cell after cell, and the tables anew after each.
+
+The output directory grows. A finished cell is kept and never made again; the same command goes on
+where it was stopped, cells that were under way included.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from tinybert.errors import TinybertError
+from tinybert.jobs.common import required, versions
+from tinybert.jobs.general_corpus import sample_text
+from tinybert.jobs.glue import tasks_in
+from tinybert.jobs.reproduce.cells import Cell, all_cells, chosen_systems, kept, takes_copies
+from tinybert.jobs.reproduce.make import TextSettings, rows_of
+from tinybert.jobs.reproduce.plan import (
+    check_settings,
+    fixed_choices,
+    make_plan,
+    show_plan,
+    text_of,
+)
+from tinybert.jobs.reproduce.pool import make_cells
+from tinybert.jobs.reproduce.tables import summary, table, write_tables
+from tinybert.progress import Reporter, duration
+from tinybert.settings import ReproduceSettings
+from tinybert.students.shapes import Shape, shape_of
+from tinybert.systems import System
+from tinybert.tasks.glue.facts import find_glue_task
+from tinybert.tasks.glue.reader import HUB_NAME
+from tinybert.teachers import load_encoder, load_tokenizer
+from tinybert.work import check_apart
+
+__all__ = ["run_reproduce"]
+
+
+def run_reproduce(settings: ReproduceSettings, reporter: Reporter) -> dict[str, Any]:
+    """Make what is not there yet; returns what ``results.json`` holds.
+
+    Raises:
+        TinybertError: what is asked makes no sense; rows, text or teacher cannot be read; or, at
+            the end, cells that failed, all others kept.
+    """
+    required(settings.teacher, "--teacher", "the teacher")
+    output = Path(required(settings.output, "--output", "the output directory"))
+    if output.is_file():
+        raise TinybertError(f"{output} is a file: give a directory.")
+    check_apart(output, teacher=settings.teacher, data=settings.data)
+    systems = chosen_systems(settings)
+    tasks = [find_glue_task(name).name for name in settings.tasks]
+    tasks = tasks or tasks_in(settings.data or HUB_NAME)
+    if len(set(tasks)) < len(tasks):
+        raise TinybertError(f"--tasks {' '.join(settings.tasks)} names a task twice.")
+    check_settings(settings)
+    settings = text_of(settings, reporter)
+    cells = all_cells(settings, tasks)
+    found = {cell: results for cell in cells if (results := kept(settings, cell)) is not None}
+    missing = [cell for cell in cells if cell not in found]
+    _check_copies(settings, systems, missing)
+    plan = make_plan(settings, cells, tasks, reporter)
+    if found:
+        reporter.say(f"{len(found)} cells are finished already")
+    show_plan(settings, plan, missing, reporter)
+    if settings.dry_run:
+        return {
+            "cells": [{**asdict(c), "seconds": plan.seconds[c]} for c in missing],
+            "seconds": sum(plan.seconds[c] for c in missing) / settings.jobs,
+        }
+    settings = _chosen(settings, cells, reporter)
+    failures: dict[Cell, str] = {}
+    begun = time.perf_counter()
+    planned = sum(plan.seconds[cell] for cell in missing)
+
+    def tables() -> dict[str, Any]:
+        results = {
+            **summary(systems, found, failures),
+            "notes": _notes(settings, systems),
+            "seconds": round(sum(each["seconds"] for each in found.values()), 1),
+            "settings": json.loads(json.dumps(asdict(settings), default=str)),
+            "versions": versions(),
+        }
+        write_tables(results, output)
+        return results
+
+    def done(cell: Cell, results: dict[str, Any]) -> None:
+        found[cell] = results
+        tables()
+        left = sum(plan.seconds[c] for c in missing if c not in found and c not in failures)
+        ahead = left * (time.perf_counter() - begun) / max(1e-9, planned - left)
+        reporter.say(
+            f"{cell.title}: {_told(cell, results)} ({duration(results['seconds'])}; "
+            f"{len(found)} of {len(cells)} cells, about {duration(ahead)} left)"
+        )
+
+    def failed(cell: Cell, reason: str) -> None:
+        failures[cell] = reason
+        reporter.say(f"{cell.title} FAILED: {reason}")
+
+    make_cells(settings, cells, set(found), reporter, done, failed)
+    results = tables()
+    head, lines = table(results)
+    reporter.table("GLUE dev sets, scores x 100", head, lines)
+    for note in results["notes"]:
+        reporter.say(f"NOTE: {note}")
+    reporter.say(f"tables and cells are in {output}")
+    if failures:
+        cell, reason = next(iter(failures.items()))
+        raise TinybertError(
+            f"{len(failures)} of {len(cells)} cells failed, first {cell.title}: {reason} All "
+            "others are kept; the same command tries these again."
+        )
+    return results
+
+
+def _told(cell: Cell, results: dict[str, Any]) -> str:
+    if cell.kind == "pretrained":
+        return f"{results['flops'] / 1e12:.3g} TFLOP"
+    scores = results["student"]["scores"] if cell.kind == "teacher" else results["scores"]
+    return f"{results['metric']} {100 * scores['test'][results['metric']]:.1f}"
+
+
+def _chosen(
+    settings: ReproduceSettings, cells: dict[Cell, Any], reporter: Reporter
+) -> ReproduceSettings:
+    """Precision and attention by one measurement for all cells."""
+    tokenizer = load_tokenizer(str(settings.teacher))
+    if settings.corpus:
+        asked = TextSettings(settings.corpus, None, None, settings.held_out, settings.seed)
+        rows = sample_text(asked, tokenizer, reporter).held_out
+    else:
+        first = next(cell for cell in cells if cell.kind == "teacher")
+        rows = rows_of(settings, first, Reporter(quiet=True)).dev
+    choices, why = fixed_choices(settings, rows)
+    reporter.say(
+        f"computing in {choices.precision} with {choices.attention} attention, the teacher in "
+        f"{choices.teacher_precision} ({why})"
+    )
+    chosen: Any = {
+        "precision": choices.precision,
+        "teacher_precision": choices.teacher_precision,
+        "attention": choices.attention,
+    }
+    return replace(settings, **chosen)
+
+
+def _check_copies(
+    settings: ReproduceSettings, systems: dict[str, System], missing: list[Cell]
+) -> None:
+    """Refuse augmented rows that are not there, before hours are spent."""
+    if settings.augment is None:
+        return
+    for cell in missing:
+        if cell.kind == "student" and takes_copies(settings, systems[cell.system]):
+            name = settings.augment.replace("{task}", cell.task).replace("{seed}", str(cell.seed))
+            if not Path(name).is_dir():
+                raise TinybertError(
+                    f"there is no {name}: make the copies with `tinybert augment --task "
+                    f"{cell.task} --seed {cell.seed}`, or leave out --augment."
+                )
+
+
+def _notes(settings: ReproduceSettings, systems: dict[str, System]) -> list[str]:
+    """What a reader of the table has to know."""
+    teacher = shape_of(load_encoder(str(settings.teacher)).config)
+    notes = [
+        f"BERT_BASE stands for the teacher at hand, {settings.teacher} ({teacher}), fine-tuned "
+        "for each task and seed.",
+        "Scores are of the official dev sets; weights were chosen on a part of the training rows.",
+    ]
+    if settings.scale == "small":
+        notes.append(
+            f"Every system had {settings.corpus_flops} operations on the corpus (PKD, which has no "
+            f"such stage, none) and {settings.task_flops} on each task and seed; starts, losses "
+            "and the order of stages are the sources', learning rates and batches are not."
+        )
+    if teacher != Shape(12, 768, 3072, 12):
+        notes.append("Sizes are not the paper's: the teacher is smaller than BERT_BASE.")
+    notes += [f"{s.name}: {s.note}" for s in systems.values() if s.note]
+    if settings.augment is None and any("TinyBERT" in name for name in systems):
+        notes.append("TinyBERT's systems learned without augmented rows, which the paper has.")
+    return notes

@@ -1,0 +1,96 @@
+"""The ablations of the paper (arXiv 1909.10351, section 4.4) as systems: TinyBERT_4 but for one
+thing; and the start, which the paper does not vary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
+
+from tinybert.systems.catalogue import SYSTEMS, System
+from tinybert.systems.steps import (
+    FineTuning,
+    GeneralDistillation,
+    IntermediateDistillation,
+    PredictionDistillation,
+    Step,
+)
+
+__all__ = ["ABLATIONS", "Ablation", "ablation_systems"]
+
+Ablation = Literal["losses", "stages", "mapping", "start"]
+
+ABLATIONS: tuple[Ablation, ...] = ("losses", "stages", "mapping", "start")
+
+
+def ablation_systems(name: Ablation) -> list[System]:
+    """The systems of one ablation, the whole method first.
+
+    ========== ==============================================================================
+    losses     without the embedding, the attention, the hidden loss, both of the last two (the
+               Transformer layers'), the prediction loss (labels take its place)
+    stages     without general distillation (the student starts at random), without task
+               distillation (labels alone), and where copies of the rows are given, without them
+    mapping    uniform, top, bottom
+    start      random, and the principal axes of the teacher; for the student of half the depth
+               copied layers too
+    ========== ==============================================================================
+    """
+    four, six = SYSTEMS["TinyBERT_4"], SYSTEMS["TinyBERT_6"]
+    if name == "mapping":
+        return [four, *(_but(four, f"{kind} mapping", mapping=kind) for kind in ("top", "bottom"))]
+    if name == "start":
+        return [
+            four,
+            SYSTEMS["TinyBERT_4-PCA"],
+            six,
+            _but(six, "layers start", start="layers"),
+            _but(six, "PCA start", start="pca"),
+        ]
+    fine = FineTuning(source="the labels in place of the teacher's predictions")
+    if name == "stages":
+        task = tuple(step for step in four.steps if step.part == "task")
+        corpus = tuple(step for step in four.steps if step.part == "corpus")
+        return [
+            four,
+            _but(four, "without general distillation", steps=task),
+            _but(four, "without task distillation", steps=(*corpus, fine)),
+        ]
+    return [
+        four,
+        _without(four, "embedding", lambda step: replace(step, embedding=0.0)),
+        _without(four, "attention", _no_attention),
+        _without(four, "hidden", lambda step: replace(step, hidden=0.0)),
+        _without(four, "Transformer layers", lambda step: _no_attention(replace(step, hidden=0.0))),
+        _but(
+            four,
+            "without prediction",
+            steps=tuple(
+                replace(fine, share=step.share)
+                if isinstance(step, PredictionDistillation)
+                else step
+                for step in four.steps
+            ),
+        ),
+    ]
+
+
+_States = GeneralDistillation | IntermediateDistillation
+
+
+def _no_attention(step: _States) -> _States:
+    return replace(step, attention=0.0, small_attention=0.0)
+
+
+def _without(system: System, what: str, change: Callable[[_States], _States]) -> System:
+    def changed(step: Step) -> Step:
+        if isinstance(step, (GeneralDistillation, IntermediateDistillation)):
+            return change(step)
+        return step
+
+    return _but(system, f"without {what}", steps=tuple(changed(step) for step in system.steps))
+
+
+def _but(system: System, how: str, **changes: object) -> System:
+    """``system`` with changes; the paper's figures are not of it."""
+    return replace(system, name=f"{system.name} {how}", paper=None, **changes)  # type: ignore[arg-type]

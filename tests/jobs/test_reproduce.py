@@ -1,0 +1,258 @@
+"""Systems x tasks x seeds: every system runs, cells are kept and go on, and end in one table."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tinybert
+from support import tiny
+from tinybert.errors import TinybertError
+from tinybert.jobs.reproduce import make, pool
+from tinybert.jobs.reproduce.cells import all_cells, chosen_systems
+from tinybert.jobs.reproduce.tables import compared, paired
+from tinybert.settings import ReproduceSettings
+from tinybert.systems import SYSTEMS
+
+QUICK: dict[str, Any] = {
+    "tasks": ["sst-2"],
+    "seeds": 1,
+    "corpus_flops": "20M",
+    "task_flops": "20M",
+    "teacher_epochs": 1.0,
+    "max_length": 24,
+    "held_out": 4,
+    "precision": "float32",
+    "teacher_precision": "float32",
+    "attention": "direct",
+    "quiet": True,
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A teacher with an output head, a text, and SST-2 and STS-B in their layouts."""
+    tiny.masked_lm(layers=6, width=64).save_pretrained(tmp_path / "teacher")
+    tiny.tokenizer().save_pretrained(tmp_path / "teacher")
+    tiny.corpus_file(tmp_path / "text.txt", 60)
+    for name, count in (("train", 60), ("dev", 20)):
+        texts, labels = tiny.sentences(count, seed=len(name))
+        rows = list(enumerate(zip(texts, labels, strict=True)))
+        lines = [f"{text} {n}\t{int(label == labels[0])}" for n, (text, label) in rows]
+        write(tmp_path / "glue" / "SST-2" / f"{name}.tsv", ["sentence\tlabel", *lines])
+        head = "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2"
+        more = [f"{n}\t\t\t\t\t\t\t{text}\t{text} {n}\t{n % 6}.0" for n, (text, _) in rows]
+        write(tmp_path / "glue" / "STS-B" / f"{name}.tsv", [f"{head}\tscore", *more])
+    return tmp_path
+
+
+def write(path: Path, lines: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+
+
+def asked(place: Path, **more: Any) -> dict[str, Any]:
+    base = QUICK | {
+        "teacher": place / "teacher",
+        "corpus": str(place / "text.txt"),
+        "data": place / "glue",
+        "output": place / "table",
+    }
+    return base | more
+
+
+def test_every_system_runs(place: Path) -> None:
+    results = tinybert.reproduce(
+        **asked(place, systems=list(SYSTEMS), tasks=["sst-2", "sts-b"], augment=None)
+    )
+    assert list(results["systems"]) == list(SYSTEMS)
+    assert set(results["columns"]) == {"SST-2", "STS-B"}
+    for name, each in results["systems"].items():
+        assert each["scores"].keys() == {"SST-2", "STS-B"}, name
+        assert not each["failed"]
+        assert each["average"] is not None
+        if name != "BERT_BASE":
+            assert each["task_flops"] > 0
+            assert ("corpus_flops" in each) == bool(SYSTEMS[name].corpus_steps)
+    assert results["systems"]["BERT_BASE"]["retention"] == 1.0
+    output = place / "table"
+    assert json.loads((output / "results.json").read_text())["systems"].keys() == SYSTEMS.keys()
+    with (output / "results.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 2 * len(SYSTEMS)
+    lines = (output / "results.md").read_text().splitlines()
+    assert lines[2].startswith("| BERT_BASE |")
+    # Pre-trained students are whole models; of the others the scores are kept alone.
+    assert (output / "pretrained" / "TinyBERT_4" / "model.safetensors").is_file()
+    kept = output / "students" / "sst-2" / "seed-42" / "TinyBERT_4"
+    assert {path.name for path in kept.iterdir()} == {"results.json", "log.jsonl"}
+
+
+def test_budgets_are_equal(place: Path) -> None:
+    names = ["BERT_SMALL", "DistilBERT_4", "TinyBERT_6", "MiniLMv2_4"]
+    results = tinybert.reproduce(**asked(place, systems=names, corpus_flops="20G", task_flops="4G"))
+    for name in names:
+        each = results["systems"][name]
+        assert each["corpus_flops"] == pytest.approx(20e9, rel=0.2), name
+        assert each["task_flops"] == pytest.approx(4e9, rel=0.2), name
+
+
+def test_cells_are_kept_and_a_failed_one_is_tried_again(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["BERT_TINY", "TinyBERT_4"]
+    made: list[str] = []
+    full = [True]
+    real = make.make_cell
+
+    def counted(settings: Any, cell: Any, reporter: Any) -> dict[str, Any]:
+        made.append(cell.title)
+        if cell.system == "BERT_TINY" and cell.kind == "pretrained" and full:
+            raise TinybertError("the disk is full.")
+        return real(settings, cell, reporter)
+
+    monkeypatch.setattr(pool, "make_cell", counted)
+    with pytest.raises(TinybertError, match="2 of 5 cells failed, first BERT_TINY, pre-training"):
+        tinybert.reproduce(**asked(place, systems=names))
+    half = json.loads((place / "table" / "results.json").read_text())
+    assert half["systems"]["BERT_TINY"]["failed"] == [
+        "the disk is full.",
+        "what it needs could not be made",
+    ]
+    assert half["systems"]["TinyBERT_4"]["scores"]
+    made.clear()
+    full.clear()
+    results = tinybert.reproduce(**asked(place, systems=names))
+    assert sorted(made) == ["BERT_TINY, pre-training", "BERT_TINY, sst-2, seed 42"]
+    assert results["systems"]["TinyBERT_4"] == half["systems"]["TinyBERT_4"]
+    with pytest.raises(TinybertError, match=r"made with other settings \(task_flops\)"):
+        tinybert.reproduce(**asked(place, systems=names, task_flops="30M"))
+
+
+def test_processes_side_by_side_give_the_same(place: Path) -> None:
+    names = ["BERT_4-PKD", "TinyBERT_4"]
+    one = tinybert.reproduce(**asked(place, systems=names, corpus=[str(place / "text.txt")]))
+    two = tinybert.reproduce(**asked(place, systems=names, output=place / "two", jobs=2))
+    for name in ("BERT_BASE", *names):
+        assert one["systems"][name]["scores"] == two["systems"][name]["scores"]
+
+
+@pytest.mark.parametrize("ablation", ["losses", "stages", "mapping", "start"])
+def test_ablations(place: Path, ablation: str) -> None:
+    results = tinybert.reproduce(**asked(place, ablation=ablation))
+    names = list(results["systems"])
+    assert names[:2] == ["BERT_BASE", "TinyBERT_4"]
+    assert len(names) == {"losses": 7, "stages": 4, "mapping": 4, "start": 6}[ablation]
+    assert all(each["scores"] for each in results["systems"].values())
+    assert all(compared(name, names) for name in names if name.startswith("TinyBERT_4 "))
+
+
+def test_copies_are_for_tinybert_alone(place: Path) -> None:
+    copies = str(place / "{task}-{seed}")
+    for seed in (42,):
+        tinybert.augment(
+            data=place / "glue",
+            task="sst-2",
+            seed=seed,
+            masked_lm=place / "teacher",
+            output=place / f"sst-2-{seed}",
+            copies=3,
+            max_length=24,
+            quiet=True,
+        )
+    more = {"systems": ["BERT_4-PKD", "TinyBERT_4"], "augment": copies, "keep_models": True}
+    tinybert.reproduce(**asked(place, **more))
+    where = place / "table" / "students" / "sst-2" / "seed-42"
+    rows = {
+        name: json.loads((where / name / "results.json").read_text())["trained_rows"]
+        for name in ("BERT_4-PKD", "TinyBERT_4")
+    }
+    assert rows["TinyBERT_4"] > rows["BERT_4-PKD"]
+    assert (where / "TinyBERT_4" / "model.safetensors").is_file()
+    with pytest.raises(TinybertError, match=r"there is no .*sst-2-43: make the copies"):
+        tinybert.reproduce(**asked(place, **more, output=place / "b", seed=43))
+
+
+def test_the_grid_takes_the_best_on_dev(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(make, "GRID", ((8, 1e-3), (16, 1e-5)))
+    tinybert.reproduce(**asked(place, systems=["BERT_4-PKD"], grid=True))
+    where = place / "table" / "students" / "sst-2" / "seed-42" / "BERT_4-PKD" / "results.json"
+    results = json.loads(where.read_text())
+    assert [each["batch_size"] for each in results["grid"]] == [8, 16]
+    assert results["dev"]["value"] == max(each["dev"] for each in results["grid"])
+
+
+def test_the_papers_scale_has_its_own_steps(place: Path) -> None:
+    plan = tinybert.reproduce(
+        **asked(place, scale="paper", systems=["TinyBERT_4", "BERT_4-PKD"], dry_run=True)
+    )
+    assert {cell["kind"] for cell in plan["cells"]} == {"pretrained", "teacher", "student"}
+    assert plan["seconds"] > 0
+    assert not (place / "table").exists()
+
+
+def test_whole_comparisons_come_first() -> None:
+    settings = ReproduceSettings(seeds=2, output=Path("x"))
+    cells = list(all_cells(settings, ["mrpc", "rte"]))
+    students = [cell for cell in cells if cell.kind == "student"]
+    assert [(c.seed, c.task) for c in students] == sorted((c.seed, c.task) for c in students)
+    assert cells[: len(cells) - 2 * 2 * 11][-1].kind == "pretrained"
+    assert len(chosen_systems(settings)) == 11
+
+
+def test_paired_differences_are_of_the_same_seeds() -> None:
+    table = {
+        "TinyBERT_4": {"RTE": {1: 0.6, 2: 0.7, 3: 0.8}},
+        "BERT_TINY": {"RTE": {1: 0.5, 2: 0.6, 4: 0.1}},
+        "BERT_BASE": {"RTE": {1: 0.9}},
+    }
+    found = paired(table)
+    assert found.keys() == {"BERT_TINY"}
+    assert found["BERT_TINY"]["seeds"] == 2
+    assert found["BERT_TINY"]["difference"] == pytest.approx(0.1)
+    assert found["BERT_TINY"]["low"] == pytest.approx(0.1)
+    spread = paired(
+        {"TinyBERT_4": {"RTE": {1: 0.6, 2: 0.8}}, "BERT_TINY": {"RTE": {1: 0.5, 2: 0.5}}}
+    )["BERT_TINY"]
+    # t of one degree of freedom at 97.5 % is 12.706; the spread of 0.1 and 0.3 is 0.1414
+    assert spread["high"] - spread["difference"] == pytest.approx(12.706 * 0.1, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"systems": ["TinyBERT_5"]}, "there is no system TinyBERT_5: did you mean TinyBERT_"),
+        ({"systems": ["TinyBERT_4", "tinybert4"]}, "names a system twice"),
+        ({"systems": ["PD"], "ablation": "losses"}, "leave out --systems"),
+        ({"tasks": ["mrpc", "mrpc"]}, "names a task twice"),
+        ({"corpus_flops": "much"}, "--corpus-flops much is no number"),
+        ({"task_flops": "0"}, "--task-flops 0 is no number"),
+        ({"corpus": []}, "are pre-trained on text: give it with --corpus"),
+        ({"teacher": None}, "the teacher is missing"),
+    ],
+)
+def test_bad_input(place: Path, more: dict[str, Any], message: str) -> None:
+    with pytest.raises(TinybertError, match=message):
+        tinybert.reproduce(**asked(place, **more))
+    assert not (place / "table").exists()
+
+
+def test_a_teacher_without_an_output_head(place: Path) -> None:
+    tiny.saved_encoder(place / "plain", layers=6, width=64)
+    with pytest.raises(TinybertError, match=r"DistilBERT_4 learn.* has no output head"):
+        tinybert.reproduce(**asked(place, teacher=place / "plain", systems=["DistilBERT_4"]))
+    tiny.saved_classifier(place / "task", layers=6, width=64)
+    with pytest.raises(TinybertError, match="is fine-tuned for a task"):
+        tinybert.reproduce(**asked(place, teacher=place / "task", systems=["TinyBERT_4"]))
+
+
+def test_what_is_not_a_cell_stays(place: Path) -> None:
+    there = place / "table" / "students" / "sst-2" / "seed-42" / "BERT_4-PKD"
+    there.mkdir(parents=True)
+    (there / "mine.txt").write_text("mine")
+    with pytest.raises(TinybertError, match="is in the way and is no finished cell"):
+        tinybert.reproduce(**asked(place, systems=["BERT_4-PKD"]))
+    assert (there / "mine.txt").is_file()
