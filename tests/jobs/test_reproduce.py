@@ -147,6 +147,8 @@ def test_ablations(place: Path, ablation: str) -> None:
     assert names[:2] == ["BERT_BASE", "TinyBERT_4"]
     assert len(names) == {"losses": 7, "stages": 4, "mapping": 4, "start": 6}[ablation]
     assert all(each["scores"] for each in results["systems"].values())
+    written = json.loads((place / "table" / f"ablation-{ablation}.json").read_text())
+    assert list(written["systems"]) == names
     assert all(compared(name, names) for name in names if name.startswith("TinyBERT_4 "))
 
 

@@ -40,7 +40,8 @@ __all__ = ["run_reproduce"]
 
 
 def run_reproduce(settings: ReproduceSettings, reporter: Reporter) -> dict[str, Any]:
-    """Make what is not there yet; returns what ``results.json`` holds.
+    """Make what is not there yet; returns what ``results.json`` holds, or of an ablation
+    ``ablation-NAME.json``.
 
     Raises:
         TinybertError: what is asked makes no sense; rows, text or teacher cannot be read; or, at
@@ -73,6 +74,8 @@ def run_reproduce(settings: ReproduceSettings, reporter: Reporter) -> dict[str, 
         }
     settings = _chosen(settings, cells, reporter)
     failures: dict[Cell, str] = {}
+    # Systems and ablations may share a directory, and so the cells of the whole method.
+    name = "results" if settings.ablation == "none" else f"ablation-{settings.ablation}"
     begun = time.perf_counter()
     planned = sum(plan.seconds[cell] for cell in missing)
 
@@ -84,7 +87,7 @@ def run_reproduce(settings: ReproduceSettings, reporter: Reporter) -> dict[str, 
             "settings": json.loads(json.dumps(asdict(settings), default=str)),
             "versions": versions(),
         }
-        write_tables(results, output)
+        write_tables(results, output, name)
         return results
 
     def done(cell: Cell, results: dict[str, Any]) -> None:

@@ -203,16 +203,16 @@ def _difference(pair: Mapping[str, Any] | None) -> str:
     return f"{text} [{100 * pair['low']:+.1f}, {100 * pair['high']:+.1f}]"
 
 
-def write_tables(results: Mapping[str, Any], output: Path) -> None:
+def write_tables(results: Mapping[str, Any], output: Path, name: str = "results") -> None:
     """``results.json``, ``results.md`` and ``results.csv``, each whole or absent."""
     output.mkdir(parents=True, exist_ok=True)
-    write_json_whole(output / "results.json", dict(results))
+    write_json_whole(output / f"{name}.json", dict(results))
     head, lines = table(results)
     rule = ["---", *("---:" for _ in head[1:])]
     text = "".join(f"| {' | '.join(row)} |\n" for row in [head, rule, *lines])
     notes = "".join(f"\nNote: {note}\n" for note in results.get("notes", []))
-    _write(output / "results.md", text + notes)
-    _write(output / "results.csv", _comma_separated(results))
+    _write(output / f"{name}.md", text + notes)
+    _write(output / f"{name}.csv", _comma_separated(results))
 
 
 def _comma_separated(results: Mapping[str, Any]) -> str:
