@@ -13,7 +13,7 @@ import tinybert
 from support import tiny
 from tinybert.errors import TinybertError
 from tinybert.jobs.reproduce import make, pool
-from tinybert.jobs.reproduce.cells import all_cells, chosen_systems
+from tinybert.jobs.reproduce.cells import all_cells, chosen_systems, takes_copies
 from tinybert.jobs.reproduce.tables import compared, paired
 from tinybert.settings import ReproduceSettings
 from tinybert.systems import SYSTEMS
@@ -203,6 +203,16 @@ def test_whole_comparisons_come_first() -> None:
     assert [(c.seed, c.task) for c in students] == sorted((c.seed, c.task) for c in students)
     assert cells[: len(cells) - 2 * 2 * 11][-1].kind == "pretrained"
     assert len(chosen_systems(settings)) == 11
+
+
+def test_the_ablation_of_copies_needs_copies() -> None:
+    settings = ReproduceSettings(ablation="stages", augment="copies/{task}-{seed}")
+    systems = chosen_systems(settings)
+    takes = {name: takes_copies(settings, system) for name, system in systems.items()}
+    assert takes.pop("TinyBERT_4 without copies") is False
+    assert takes.pop("BERT_BASE") is False
+    assert all(takes.values())
+    assert "TinyBERT_4 without copies" not in chosen_systems(ReproduceSettings(ablation="stages"))
 
 
 def test_paired_differences_are_of_the_same_seeds() -> None:

@@ -104,6 +104,7 @@ class System:
         paper: the paper's figures; None for systems that are not of its table.
         note: what differs here from its source.
         mapping: g(m), which teacher layer a student layer learns from.
+        augmented: whether its source trains it on augmented rows too.
     """
 
     name: str
@@ -115,6 +116,7 @@ class System:
     paper: PaperFigures | None = None
     note: str = ""
     mapping: str = "uniform"
+    augmented: bool = False
 
     @property
     def corpus_steps(self) -> tuple[Step, ...]:
@@ -226,6 +228,7 @@ _ALL = (
         shape=_TINY,
         start="random",
         steps=(_GENERAL, *_TASK),
+        augmented=True,
         what="General distillation, then task distillation of states and of predictions.",
         source=_TINYBERT,
         paper=_paper(14.5, 1.2, 9.4, 82.5, 81.8, 71.3, 87.7, 92.6, 44.1, 80.4, 86.4, 66.6, 77.0),
@@ -263,6 +266,7 @@ _ALL = (
         shape=_SIX,
         start="random",
         steps=(_GENERAL, *_TASK),
+        augmented=True,
         what="General distillation, then task distillation of states and of predictions.",
         source=_TINYBERT,
         paper=_paper(67.0, 11.3, 2.0, 84.6, 83.2, 71.6, 90.4, 93.1, 51.1, 83.7, 87.3, 70.0, 79.4),
@@ -282,6 +286,7 @@ _ALL = (
         shape=_TINY,
         start="pca",
         steps=(_GENERAL, *_TASK),
+        augmented=True,
         what="Not of the paper: TinyBERT_4 that starts on its teacher's principal axes.",
         source="this package: tinybert.students.pca",
     ),

@@ -16,11 +16,9 @@ from tinybert.systems.steps import (
     Step,
 )
 
-__all__ = ["ABLATIONS", "Ablation", "ablation_systems"]
+__all__ = ["Ablation", "ablation_systems", "without_copies"]
 
 Ablation = Literal["losses", "stages", "mapping", "start"]
-
-ABLATIONS: tuple[Ablation, ...] = ("losses", "stages", "mapping", "start")
 
 
 def ablation_systems(name: Ablation) -> list[System]:
@@ -73,6 +71,11 @@ def ablation_systems(name: Ablation) -> list[System]:
             ),
         ),
     ]
+
+
+def without_copies() -> System:
+    """TinyBERT_4 on the task's own rows, where others have augmented ones too."""
+    return _but(SYSTEMS["TinyBERT_4"], "without copies", augmented=False)
 
 
 _States = GeneralDistillation | IntermediateDistillation

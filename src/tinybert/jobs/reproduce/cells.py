@@ -11,12 +11,11 @@ from typing import Any, Literal
 from tinybert.errors import TinybertError
 from tinybert.settings import ReproduceSettings
 from tinybert.systems import SYSTEMS, System, find_system
-from tinybert.systems.variants import ablation_systems
+from tinybert.systems.variants import ablation_systems, without_copies
 
 __all__ = ["Cell", "all_cells", "chosen_systems", "identity", "kept"]
 
 Kind = Literal["pretrained", "teacher", "student"]
-WITHOUT_COPIES = "TinyBERT_4 without copies"
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def chosen_systems(settings: ReproduceSettings) -> dict[str, System]:
             raise TinybertError("--ablation says which systems are compared: leave out --systems.")
         found = ablation_systems(settings.ablation)
         if settings.ablation == "stages" and settings.augment is not None:
-            found.append(_without_copies())
+            found.append(without_copies())
     elif settings.systems:
         found = [find_system(name) for name in settings.systems]
     else:
@@ -68,16 +67,9 @@ def chosen_systems(settings: ReproduceSettings) -> dict[str, System]:
     return {s.name: s for s in [teacher, *(s for s in found if not s.is_teacher)]}
 
 
-def _without_copies() -> System:
-    from dataclasses import replace
-
-    return replace(SYSTEMS["TinyBERT_4"], name=WITHOUT_COPIES, paper=None)
-
-
 def takes_copies(settings: ReproduceSettings, system: System) -> bool:
-    """Whether a system learns from augmented rows: TinyBERT's do, where there are any."""
-    tiny = any(step.name == "intermediate" for step in system.steps) or "TinyBERT" in system.name
-    return settings.augment is not None and tiny and system.name != WITHOUT_COPIES
+    """Whether a system learns from augmented rows: where there are any, and its source has them."""
+    return settings.augment is not None and system.augmented
 
 
 def all_cells(settings: ReproduceSettings, tasks: list[str]) -> dict[Cell, tuple[Cell, ...]]:

@@ -184,6 +184,6 @@ def _notes(settings: ReproduceSettings, systems: dict[str, System]) -> list[str]
     if teacher != Shape(12, 768, 3072, 12):
         notes.append("Sizes are not the paper's: the teacher is smaller than BERT_BASE.")
     notes += [f"{s.name}: {s.note}" for s in systems.values() if s.note]
-    if settings.augment is None and any("TinyBERT" in name for name in systems):
-        notes.append("TinyBERT's systems learned without augmented rows, which the paper has.")
+    if settings.augment is None and any(s.augmented for s in systems.values()):
+        notes.append("TinyBERT's systems learned without augmented rows, which the paper's had.")
     return notes
