@@ -94,7 +94,7 @@ def test_its_taps(form: str) -> None:
     torch.testing.assert_close(taps.logits, wanted, rtol=0, atol=1e-5)
     for m in (1, 2):
         torch.testing.assert_close(taps.hidden[m][real], states[m][real], rtol=0, atol=1e-5)
-        query, key, scaling = taps.attention[m]
+        query, key, scaling, _ = taps.attention[m]
         name = f"bert.encoder.layer.{m - 1}.attention.self"
         q, k = (
             (states[m - 1] @ STATE[f"{name}.{n}.weight"].T + STATE[f"{name}.{n}.bias"])
