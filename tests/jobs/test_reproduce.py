@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +235,38 @@ def test_paired_differences_are_of_the_same_seeds() -> None:
     )["BERT_TINY"]
     # t of one degree of freedom at 97.5 % is 12.706; the spread of 0.1 and 0.3 is 0.1414
     assert spread["high"] - spread["difference"] == pytest.approx(12.706 * 0.1, rel=1e-3)
+
+
+WORKERS = """
+import multiprocessing, os, time
+from concurrent.futures import ProcessPoolExecutor
+from tinybert.jobs.reproduce.pool import _begin
+
+if __name__ == "__main__":
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn, initializer=_begin, initargs=(1,)) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        pool.submit(time.sleep, 600).result()
+"""
+
+
+def test_no_worker_outlives_its_parent(tmp_path: Path) -> None:
+    script = tmp_path / "workers.py"
+    script.write_text(WORKERS)
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        parent.kill()
+    for _ in range(100):
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            return
+        if "State:\tZ" in Path(f"/proc/{worker}/status").read_text():
+            return  # dead, and nobody has looked at it yet
+        time.sleep(0.1)
+    os.kill(worker, 9)
+    raise AssertionError("the worker lives on")
 
 
 @pytest.mark.parametrize(
