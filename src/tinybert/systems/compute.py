@@ -91,19 +91,15 @@ def _head(config: PretrainedConfig) -> float:
 
 
 def steps_within(
-    budget: float, costs: Sequence[Cost], tokens: float, batch: int, tokens_a_row: float
+    budget: float, costs: Sequence[Cost], batch: int, tokens_a_row: float
 ) -> list[int]:
     """Optimiser steps of stages that share ``budget`` equally; one at least.
 
     Args:
-        budget: operations for all of them.
+        budget: operations for all of them, without what is done once.
         costs: of each.
-        tokens: in all rows, for what is done once.
         batch: rows an optimiser step.
         tokens_a_row: on average.
     """
     each = budget / len(costs)
-    return [
-        max(1, round((each - cost.once * tokens) / (cost.per_token * batch * tokens_a_row)))
-        for cost in costs
-    ]
+    return [max(1, round(each / (cost.per_token * batch * tokens_a_row))) for cost in costs]

@@ -223,6 +223,14 @@ def show_plan(
         ["system", "shape", "on", "stage", "steps", "learning rate", "TFLOP"],
         lines,
     )
+    starved = {
+        name for (name, _), stages in plan.stages.items() if any(s.steps == 1 for s in stages)
+    }
+    if starved and settings.scale == "small":
+        reporter.say(
+            f"NOTE: {', '.join(sorted(starved))} {'has' if len(starved) == 1 else 'have'} a stage "
+            "of one step: --corpus-flops or --task-flops is too little to compare anything"
+        )
     for cell in missing[:3]:
         reporter.say(f"{cell.title}: about {duration(plan.seconds[cell])}")
     total = sum(plan.seconds[cell] for cell in missing) / settings.jobs

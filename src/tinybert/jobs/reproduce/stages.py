@@ -102,17 +102,21 @@ def _planned(
     budget: float,
 ) -> list[Planned]:
     small = settings.scale == "small"
+    length = max(1, round(tokens / rows))
     found = []
+    priced = []
     for own in steps:
         step = at_small_scale(own) if small else own
         objectives = step.objectives(given)
-        length = max(1, round(tokens / rows))
         costs = [step_cost(step, each, student, teacher, length) for each in objectives]
+        priced.append((step, objectives, costs))
+    # The teacher's answers to all rows come off the whole: they serve every later pass.
+    once = sum(cost.once * tokens for *_, costs in priced for cost in costs)
+    for step, objectives, costs in priced:
         per_epoch = math.ceil(rows / step.batch_size)
         if small:
-            counts = steps_within(
-                budget * step.share, costs, tokens, step.batch_size, tokens / rows
-            )
+            shared = step.share * max(0.0, budget - once)
+            counts = steps_within(shared, costs, step.batch_size, tokens / rows)
         elif step.steps is not None:
             counts = [math.ceil(step.steps / len(objectives))] * len(objectives)
         else:
