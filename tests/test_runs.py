@@ -30,6 +30,7 @@ def test_the_job_of_systems_and_ablations(tmp_path: Path) -> None:
         "TEXT": str(text),
         "DATA": str(tmp_path / "glue"),
         "TEACHER": str(tmp_path / "teacher"),
+        "DIRECTORY": str(tmp_path / "out"),
     }
     done = subprocess.run(
         [str(ROOT / "runs" / "glue_gpu.sh"), "--teacher-epochs", "1", "--max-length", "128"],
