@@ -225,7 +225,7 @@ ERRORS: dict[str, dict[str, str]] = {
         "are pre-trained on text: give it with --corpus": "reproduce --teacher encoder --data glue "
         "--output new",
         "is fine-tuned for a task": f"{TABLE} --teacher teacher --systems TinyBERT_4",
-        "was made with other settings (task_flops)": "reproduce --teacher encoder --corpus "
+        "was made of something else (task_flops changed)": "reproduce --teacher encoder --corpus "
         "text.txt --data glue --corpus-flops 40M --task-flops 30M --systems TinyBERT_4 --output "
         "table",
         "there is no system TinyBERT_5: did you mean": f"{TABLE} --systems TinyBERT_5",

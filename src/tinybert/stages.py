@@ -318,17 +318,20 @@ class Run:
         text = (self.work / SETTINGS_FILE).read_bytes() + stage.name.encode()
         return hashlib.sha256(text).hexdigest()[:16]
 
-    def finish(self, result: StageResult, files: Mapping[str, Any]) -> Path:
+    def finish(
+        self, result: StageResult, files: Mapping[str, Any], *, weights: bool = True
+    ) -> Path:
         """Publish the last student as the output directory, with ``files`` beside it.
 
         Text is written as it is, anything else as JSON. The log of every stage goes along as
-        ``log.jsonl``, one line an entry.
+        ``log.jsonl``, one line an entry. Without ``weights`` there is no student among them.
         """
         self.state.wait_for_everyone()  # the others may still read what is about to go
         if self.is_main:
             with whole_directory(self.output, overwrite=self.overwrite) as temporary:
-                shutil.copytree(result.directory, temporary, dirs_exist_ok=True)
-                (temporary / STAGE_FILE).unlink(missing_ok=True)
+                if weights:
+                    shutil.copytree(result.directory, temporary, dirs_exist_ok=True)
+                    (temporary / STAGE_FILE).unlink(missing_ok=True)
                 (temporary / LOG_FILE).write_text(_log_lines(self.finished), encoding="utf-8")
                 if (self.work / "tensorboard").is_dir():
                     shutil.copytree(self.work / "tensorboard", temporary / "tensorboard")

@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import BertConfig
 
 import tinybert
 from support import tiny
 from tinybert.errors import TinybertError
-from tinybert.jobs.reproduce import make, pool
+from tinybert.jobs.reproduce import make, pool, run
 from tinybert.jobs.reproduce.cells import all_cells, chosen_systems, takes_copies
+from tinybert.jobs.reproduce.stages import plan_part
 from tinybert.jobs.reproduce.tables import compared, paired
 from tinybert.settings import ReproduceSettings
 from tinybert.systems import SYSTEMS
+from tinybert.systems.variants import ablation_systems
 
 QUICK: dict[str, Any] = {
     "tasks": ["sst-2"],
@@ -112,11 +115,11 @@ def test_cells_are_kept_and_a_failed_one_is_tried_again(
     full = [True]
     real = make.make_cell
 
-    def counted(settings: Any, cell: Any, reporter: Any) -> dict[str, Any]:
+    def counted(settings: Any, prints: Any, cell: Any, reporter: Any) -> dict[str, Any]:
         made.append(cell.title)
         if cell.system == "BERT_TINY" and cell.kind == "pretrained" and full:
             raise TinybertError("the disk is full.")
-        return real(settings, cell, reporter)
+        return real(settings, prints, cell, reporter)
 
     monkeypatch.setattr(pool, "make_cell", counted)
     with pytest.raises(TinybertError, match="2 of 5 cells failed, first BERT_TINY, pre-training"):
@@ -132,7 +135,7 @@ def test_cells_are_kept_and_a_failed_one_is_tried_again(
     results = tinybert.reproduce(**asked(place, systems=names))
     assert sorted(made) == ["BERT_TINY, pre-training", "BERT_TINY, sst-2, seed 42"]
     assert results["systems"]["TinyBERT_4"] == half["systems"]["TinyBERT_4"]
-    with pytest.raises(TinybertError, match=r"made with other settings \(task_flops\)"):
+    with pytest.raises(TinybertError, match=r"made of something else \(task_flops changed\)"):
         tinybert.reproduce(**asked(place, systems=names, task_flops="30M"))
 
 
@@ -142,6 +145,92 @@ def test_processes_side_by_side_give_the_same(place: Path) -> None:
     two = tinybert.reproduce(**asked(place, systems=names, output=place / "two", jobs=2))
     for name in ("BERT_BASE", *names):
         assert one["systems"][name]["scores"] == two["systems"][name]["scores"]
+
+
+def test_what_changed_under_its_name_is_told(place: Path) -> None:
+    names = ["BERT_4-PKD", "TinyBERT_4"]
+    tinybert.reproduce(**asked(place, systems=names))
+    before = {path: path.read_bytes() for path in (place / "table").rglob("results.*")}
+    again = tinybert.reproduce(**asked(place, systems=names, dry_run=True))
+    assert again["cells"] == []
+    moved = place / "elsewhere"
+    (place / "teacher").rename(moved)
+    assert not tinybert.reproduce(**asked(place, systems=names, teacher=moved, dry_run=True))[
+        "cells"
+    ]
+    tiny.masked_lm(seed=9, layers=6, width=64).save_pretrained(place / "teacher")
+    tiny.tokenizer().save_pretrained(place / "teacher")
+    with pytest.raises(TinybertError, match=r"something else \(teacher changed\)"):
+        tinybert.reproduce(**asked(place, systems=names))
+    again = asked(place, systems=names, teacher=moved)
+    tiny.corpus_file(place / "other.txt", 60, seed=5)
+    with pytest.raises(TinybertError, match=r"something else \(corpus changed\)"):
+        tinybert.reproduce(**(again | {"corpus": str(place / "other.txt")}))
+    with pytest.raises(TinybertError, match=r"something else \(pretraining_seed changed\)"):
+        tinybert.reproduce(**again, pretraining_seed=7)
+    rows = place / "glue" / "SST-2" / "train.tsv"
+    text = rows.read_text()
+    rows.write_text(text.replace("\t1\n", "\t0\n", 1))
+    with pytest.raises(TinybertError, match=r"something else \(data changed\)"):
+        tinybert.reproduce(**again)
+    rows.write_text(text)
+    with pytest.raises(TinybertError, match="--precision bfloat16: the cells in .* float32"):
+        tinybert.reproduce(**(again | {"precision": "bfloat16", "seeds": 2}))
+    assert {path: path.read_bytes() for path in (place / "table").rglob("results.*")} == before
+
+
+def test_an_error_of_a_cell_leaves_the_others(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = make.make_cell
+
+    def broken(settings: Any, prints: Any, cell: Any, reporter: Any) -> dict[str, Any]:
+        if cell.system == "BERT_4-PKD":
+            raise RuntimeError("CUDA out of\nmemory")
+        return real(settings, prints, cell, reporter)
+
+    monkeypatch.setattr(pool, "make_cell", broken)
+    with pytest.raises(TinybertError, match="1 of 4 cells failed.*RuntimeError: CUDA out of mem"):
+        tinybert.reproduce(**asked(place, systems=["BERT_4-PKD", "TinyBERT_4"]))
+    found = json.loads((place / "table" / "results.json").read_text())["systems"]
+    assert found["TinyBERT_4"]["average"] is not None
+    assert found["BERT_4-PKD"]["average"] is None
+
+
+def test_one_command_at_a_time(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def taken(output: Path) -> None:
+        raise TinybertError(f"another process is at work in {output}")
+
+    monkeypatch.setattr(run, "Hold", taken)
+    with pytest.raises(TinybertError, match="another process is at work"):
+        tinybert.reproduce(**asked(place, systems=["BERT_4-PKD"]))
+
+
+BERT = BertConfig()
+
+
+@pytest.mark.parametrize("amount", [2e12, 20e12, 3e15])
+@pytest.mark.parametrize("rows", [2_500, 393_000])
+def test_arithmetic_is_what_was_asked_for(amount: float, rows: int) -> None:
+    """However few of a task's rows it lasts for: the teacher answers those that are read."""
+    settings = ReproduceSettings(task_flops=f"{amount:g}", corpus_flops=f"{amount:g}")
+    for system in SYSTEMS.values():
+        if system.is_teacher:
+            continue
+        planned = plan_part(settings, system, "task", BERT, rows, 40.0 * rows)
+        if all(each.steps > 10 for each in planned):  # else a step is coarse
+            assert sum(each.flops for each in planned) == pytest.approx(amount, rel=0.1)
+        assert sum(each.flops for each in planned) < 2 * amount
+
+
+@pytest.mark.parametrize("ablation", ["losses", "stages", "mapping"])
+def test_ablations_have_the_steps_of_the_whole_method(ablation: Any) -> None:
+    settings = ReproduceSettings(ablation=ablation)
+    whole, *others = ablation_systems(ablation)
+    for part in ("corpus", "task"):
+        wanted = [e.steps for e in plan_part(settings, whole, part, BERT, 3_000, 120e3)]
+        for system in others:
+            found = [e.steps for e in plan_part(settings, system, part, BERT, 3_000, 120e3)]
+            if len(found) == len(wanted):
+                assert found == wanted, system.name
 
 
 @pytest.mark.parametrize("ablation", ["losses", "stages", "mapping", "start"])
@@ -184,7 +273,7 @@ def test_copies_are_for_tinybert_alone(place: Path) -> None:
 
 def test_the_grid_takes_the_best_on_dev(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(make, "GRID", ((8, 1e-3), (16, 1e-5)))
-    tinybert.reproduce(**asked(place, systems=["BERT_4-PKD"], grid=True))
+    tinybert.reproduce(**asked(place, systems=["BERT_4-PKD"], grid=True, scale="paper"))
     where = place / "table" / "students" / "sst-2" / "seed-42" / "BERT_4-PKD" / "results.json"
     results = json.loads(where.read_text())
     assert [each["batch_size"] for each in results["grid"]] == [8, 16]
@@ -280,6 +369,9 @@ def test_no_worker_outlives_its_parent(tmp_path: Path) -> None:
         ({"task_flops": "0"}, "--task-flops 0 is no number"),
         ({"corpus": []}, "are pre-trained on text: give it with --corpus"),
         ({"teacher": None}, "the teacher is missing"),
+        ({"grid": True}, "--grid is the paper's, for --scale paper"),
+        ({"max_length": 512}, "the model takes 128 tokens at most"),
+        ({"corpus": "nowhere.txt"}, "nowhere.txt"),
     ],
 )
 def test_bad_input(place: Path, more: dict[str, Any], message: str) -> None:

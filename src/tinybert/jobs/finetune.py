@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -33,8 +34,10 @@ from tinybert.work import check_apart
 __all__ = ["finetune_inputs", "finetune_rows", "finetune_stage", "run_finetune"]
 
 
-def run_finetune(settings: FinetuneSettings, reporter: Reporter) -> dict[str, Any]:
-    """Fine-tune an encoder on labels; returns what ``results.json`` holds."""
+def run_finetune(
+    settings: FinetuneSettings, reporter: Reporter, more: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Fine-tune an encoder on labels; returns what ``results.json`` holds, ``more`` included."""
     path = required(settings.model, "--model", "the encoder")
     output = required(settings.output, "--output", "the output directory")
     check_output(output, settings.overwrite)  # before the rows are read
@@ -49,7 +52,7 @@ def run_finetune(settings: FinetuneSettings, reporter: Reporter) -> dict[str, An
         plan = {"rows": len(rows.train), "steps": steps, "metric": rows.task.metric}
         reporter.table("plan", ["what", "value"], [[k, str(v)] for k, v in plan.items()])
         return plan
-    return finetune_rows(settings, rows, model, tokenizer, reporter)
+    return finetune_rows(settings, rows, model, tokenizer, reporter, more)
 
 
 def finetune_inputs(
@@ -77,6 +80,7 @@ def finetune_rows(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     reporter: Reporter,
+    more: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Fine-tune ``model`` on rows that are read already."""
     begun = time.perf_counter()
@@ -106,6 +110,7 @@ def finetune_rows(
         "stages": short_stages(run.finished),
         "settings": plain_settings(settings),
         "versions": versions(),
+        **(more or {}),
     }
     publish(run, result, results)
     reporter.say(

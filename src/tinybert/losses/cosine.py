@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tinybert.errors import TinybertError
 from tinybert.losses._precision import full_precision, loss_dtype
+from tinybert.losses._shapes import check_states
 from tinybert.losses.ratio import Ratio
 
 __all__ = ["cosine_loss"]
@@ -40,7 +40,7 @@ def cosine_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Ratio:
     >>> loss.total, loss.count, loss.mean()
     (tensor(2.), tensor(2), tensor(1.))
     """
-    _check_states(student, teacher, mask)
+    check_states(student, teacher, mask)
     dtype = loss_dtype(student, teacher)
     real = mask.bool()
     padding = ~real.unsqueeze(-1)
@@ -50,17 +50,3 @@ def cosine_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Ratio:
         # The same number as 1 - cos, which would lose its digits where the two agree.
         total = (s - t).square().sum() / 2
     return Ratio(total, real.sum())
-
-
-def _check_states(student: Tensor, teacher: Tensor, mask: Tensor) -> None:
-    if student.dim() != 3 or student.shape != teacher.shape:
-        raise TinybertError(
-            f"student states {tuple(student.shape)} and teacher states {tuple(teacher.shape)} "
-            "do not match: both must be (batch, length, width), so project the student to the "
-            "teacher's width first"
-        )
-    if mask.shape != student.shape[:2]:
-        raise TinybertError(
-            f"mask {tuple(mask.shape)} does not fit states {tuple(student.shape)}: "
-            "give one entry per token, shape (batch, length)"
-        )

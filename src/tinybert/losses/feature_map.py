@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tinybert.losses._precision import full_precision, loss_dtype
-from tinybert.losses.cosine import _check_states
+from tinybert.losses._shapes import check_states
 from tinybert.losses.ratio import Ratio
 
 __all__ = ["feature_map_loss"]
@@ -44,7 +44,7 @@ def feature_map_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Ratio:
     >>> loss.total, loss.count, loss.mean()
     (tensor(8.), tensor(2), tensor(4.))
     """
-    _check_states(student, teacher, mask)
+    check_states(student, teacher, mask)
     dtype, width = loss_dtype(student, teacher), student.shape[-1]
     real = mask.bool()
     padding = ~real.unsqueeze(-1)

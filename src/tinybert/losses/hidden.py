@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tinybert.errors import TinybertError
 from tinybert.losses._precision import full_precision, loss_dtype
+from tinybert.losses._shapes import check_states
 from tinybert.losses.ratio import Ratio
 
 __all__ = ["embedding_loss", "hidden_loss"]
@@ -37,16 +37,7 @@ def hidden_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Ratio:
     >>> loss.total, loss.count, loss.mean()
     (tensor(4.), tensor(4), tensor(1.))
     """
-    if student.shape != teacher.shape:
-        raise TinybertError(
-            f"student states {tuple(student.shape)} and teacher states {tuple(teacher.shape)} "
-            "differ in shape: project the student to the teacher's width first"
-        )
-    if mask.shape != student.shape[:2]:
-        raise TinybertError(
-            f"mask {tuple(mask.shape)} does not fit states {tuple(student.shape)}: "
-            "give one entry per token, shape (batch, length)"
-        )
+    check_states(student, teacher, mask)
     dtype = loss_dtype(student, teacher)
     real = mask.bool()
     with full_precision(student.device):

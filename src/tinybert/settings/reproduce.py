@@ -37,6 +37,12 @@ class ReproduceSettings(Checked):
     tasks: list[str] = setting([], "GLUE tasks; default: those whose files are there", "what")
     seeds: int = setting(5, "runs a task, seeded from --seed on", "what", least=1)
     seed: int = setting(42, "the first seed", "what", least=0)
+    pretraining_seed: int = setting(
+        42,
+        "of starts, data order and masks in pre-training, which all seeds of a table share",
+        "what",
+        least=0,
+    )
     rows: int | None = setting(
         None, "train on so many rows of a task at most, drawn by the seed", "what", least=10
     )
@@ -65,15 +71,16 @@ class ReproduceSettings(Checked):
     teacher_learning_rate: float = setting(3e-5, "to fine-tune the teacher", "scale", above=0)
     grid: bool = setting(
         False,
-        "try batches of 16 and 32 with learning rates of 1e-5, 2e-5 and 3e-5 in the last stage of "
-        "every cell, and take the best on the dev rows (the paper's grid)",
+        "with --scale paper: try batches of 16 and 32 with learning rates of 1e-5, 2e-5 and 3e-5 "
+        "in the last stage of every student, and take the best on the dev rows (the paper's grid; "
+        "teachers are fine-tuned as asked)",
         "scale",
     )
     max_length: int = setting(128, "tokens a row or block, specials included", "scale", least=8)
     held_out: int = setting(256, "blocks of text kept back to watch the losses", "scale", least=1)
     dropout: float = setting(
         0.0,
-        "of students while they learn from a teacher; on labels it is the teacher's",
+        "of students while they learn from a teacher; on labels it is their configuration's",
         "scale",
         least=0,
         most=0.99,

@@ -28,6 +28,7 @@ from tinybert.systems.steps import (
     SoftLabels,
     Step,
     TripleLoss,
+    check_shares,
 )
 
 __all__ = ["SYSTEMS", "MobileShape", "PaperFigures", "Start", "System", "find_system"]
@@ -105,6 +106,8 @@ class System:
         note: what differs here from its source.
         mapping: g(m), which teacher layer a student layer learns from.
         augmented: whether its source trains it on augmented rows too.
+        whole: of an ablation the method that it leaves something out of: where both have as many
+            stages, these take as many optimiser steps, however much cheaper they became.
     """
 
     name: str
@@ -117,6 +120,10 @@ class System:
     note: str = ""
     mapping: str = "uniform"
     augmented: bool = False
+    whole: System | None = None
+
+    def __post_init__(self) -> None:
+        check_shares(self.steps)
 
     @property
     def corpus_steps(self) -> tuple[Step, ...]:

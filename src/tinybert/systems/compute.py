@@ -8,7 +8,6 @@ counted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +17,7 @@ from tinybert.measure import flops
 from tinybert.objectives import Objective
 from tinybert.systems.steps import ProgressiveTransfer, Step
 
-__all__ = ["Cost", "forward_flops", "step_cost", "steps_within"]
+__all__ = ["Cost", "answers_are_kept", "forward_flops", "step_cost", "steps_within"]
 
 MASKED_SHARE = 0.15
 
@@ -90,16 +89,30 @@ def _head(config: PretrainedConfig) -> float:
     return MASKED_SHARE * 2.0 * width * (width + vocabulary)
 
 
-def steps_within(
-    budget: float, costs: Sequence[Cost], batch: int, tokens_a_row: float
-) -> list[int]:
-    """Optimiser steps of stages that share ``budget`` equally; one at least.
+def steps_within(budget: float, cost: Cost, rows: int, tokens: float, batch: int) -> int:
+    """Optimiser steps that ``budget`` lasts for; one at least.
 
     Args:
-        budget: operations for all of them, without what is done once.
-        costs: of each.
+        budget: operations.
+        cost: of a token.
+        rows, tokens: of one pass.
         batch: rows an optimiser step.
-        tokens_a_row: on average.
+
+    The teacher's answers are paid for once where the steps pass over all rows, and in the loop
+    where they do not (:func:`answers_are_kept`).
+
+    >>> steps_within(100.0, Cost(student=1.0, once=1.0), rows=10, tokens=10.0, batch=5)
+    18
+    >>> steps_within(16.0, Cost(student=1.0, once=1.0), rows=10, tokens=10.0, batch=5)
+    2
     """
-    each = budget / len(costs)
-    return [max(1, round(each / (cost.per_token * batch * tokens_a_row))) for cost in costs]
+    step = min(batch, rows) * tokens / rows
+    once = round((budget - cost.once * tokens) / (cost.per_token * step))
+    if answers_are_kept(once, rows, batch):
+        return max(1, once)
+    return max(1, round(budget / ((cost.per_token + cost.once) * step)))
+
+
+def answers_are_kept(steps: int, rows: int, batch: int) -> bool:
+    """Whether the teacher's answers serve more than one pass over the rows."""
+    return steps * batch > rows

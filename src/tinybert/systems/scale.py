@@ -89,7 +89,7 @@ def student_config(
         use_bottleneck_attention=True,
         key_query_shared_bottleneck=False,
         max_position_embeddings=teacher.max_position_embeddings,
-        type_vocab_size=teacher.type_vocab_size,
+        type_vocab_size=getattr(teacher, "type_vocab_size", 2),  # DistilBERT has none
         pad_token_id=teacher.pad_token_id,
         id2label=teacher.id2label,
         label2id=teacher.label2id,

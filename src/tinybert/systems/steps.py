@@ -46,6 +46,7 @@ __all__ = [
     "SoftLabels",
     "Step",
     "TripleLoss",
+    "check_shares",
 ]
 
 

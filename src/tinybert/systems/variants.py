@@ -96,4 +96,5 @@ def _without(system: System, what: str, change: Callable[[_States], _States]) ->
 
 def _but(system: System, how: str, **changes: object) -> System:
     """``system`` with changes; the paper's figures are not of it."""
-    return replace(system, name=f"{system.name} {how}", paper=None, **changes)  # type: ignore[arg-type]
+    told = {"name": f"{system.name} {how}", "paper": None, "whole": system}
+    return replace(system, **(told | changes))  # type: ignore[arg-type]

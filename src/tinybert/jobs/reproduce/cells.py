@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,16 @@ from tinybert.settings import ReproduceSettings
 from tinybert.systems import SYSTEMS, System, find_system
 from tinybert.systems.variants import ablation_systems, without_copies
 
-__all__ = ["Cell", "all_cells", "chosen_systems", "identity", "kept"]
+__all__ = [
+    "Cell",
+    "Prints",
+    "all_cells",
+    "chosen_systems",
+    "copies_of",
+    "identity",
+    "kept",
+    "takes_copies",
+]
 
 Kind = Literal["pretrained", "teacher", "student"]
 
@@ -72,6 +82,12 @@ def takes_copies(settings: ReproduceSettings, system: System) -> bool:
     return settings.augment is not None and system.augmented
 
 
+def copies_of(settings: ReproduceSettings, task: str, seed: int) -> Path:
+    """The directory of a task's augmented rows."""
+    name = str(settings.augment).replace("{task}", task).replace("{seed}", str(seed))
+    return Path(name).expanduser()
+
+
 def all_cells(settings: ReproduceSettings, tasks: list[str]) -> dict[Cell, tuple[Cell, ...]]:
     """Cell → the cells that it needs, in an order in which a run that is cut off still holds whole
     comparisons: pre-training, then seed by seed and task by task all systems."""
@@ -91,30 +107,54 @@ def all_cells(settings: ReproduceSettings, tasks: list[str]) -> dict[Cell, tuple
     return cells
 
 
-# What only says how to run, or which cells there are.
+@dataclass(frozen=True)
+class Prints:
+    """Fingerprints of what is read: a file or weights changed under a name make other cells.
+
+    Attributes:
+        teacher: of the encoder's weights.
+        corpus: of the text.
+        tasks: of each task's files.
+        copies: of augmented rows, by task and seed.
+    """
+
+    teacher: str = ""
+    corpus: str = ""
+    tasks: Mapping[str, str] = field(default_factory=dict)
+    copies: Mapping[tuple[str, int], str] = field(default_factory=dict)
+
+
+# What says how to run, which cells there are, or where things lie: those have fingerprints.
 _NOT_ITS_OWN = (
     *("output", "systems", "ablation", "tasks", "seeds", "seed", "jobs", "keep_models", "dry_run"),
-    *("precision", "teacher_precision", "attention"),
+    *("precision", "teacher_precision", "attention", "teacher", "corpus", "data", "augment"),
 )
-_OF_TASKS = ("data", "rows", "augment", "task_flops", "teacher_epochs", "teacher_learning_rate")
-_OF_PRETRAINING = ("corpus", "corpus_flops", "held_out")
+_OF_TASKS = ("rows", "task_flops", "teacher_epochs", "teacher_learning_rate", "grid")
+_OF_PRETRAINING = ("corpus_flops", "held_out", "pretraining_seed")
 
 
-def identity(settings: ReproduceSettings, cell: Cell) -> dict[str, Any]:
+def identity(settings: ReproduceSettings, prints: Prints, cell: Cell) -> dict[str, Any]:
     """What makes this cell what it is, as plain data: a kept one was made of the same."""
     plain = {name: value for name, value in asdict(settings).items() if name not in _NOT_ITS_OWN}
     system = chosen_systems(settings)[cell.system]
+    dropped: tuple[str, ...] = ()
+    told: dict[str, Any] = {"teacher": prints.teacher}
     if cell.kind == "pretrained":
-        dropped: tuple[str, ...] = _OF_TASKS
-        steps = system.corpus_steps
+        dropped, steps = _OF_TASKS, system.corpus_steps
     else:
-        dropped = () if system.corpus_steps else _OF_PRETRAINING
         steps = system.steps
-    if not takes_copies(settings, system):
-        dropped += ("augment",)
+        told["data"] = prints.tasks[cell.task]
+        if takes_copies(settings, system):
+            told["augment"] = prints.copies[cell.task, cell.seed]
+    if system.corpus_steps:
+        told["corpus"] = prints.corpus
+    else:
+        dropped += _OF_PRETRAINING
+    if cell.kind == "teacher":
+        dropped += ("task_flops", "grid", "dropout")
     for name in dropped:
         plain.pop(name, None)
-    told = {
+    told |= {
         "system": system.name,
         "start": system.start,
         "mapping": system.mapping,
@@ -126,7 +166,7 @@ def identity(settings: ReproduceSettings, cell: Cell) -> dict[str, Any]:
     return found
 
 
-def kept(settings: ReproduceSettings, cell: Cell) -> dict[str, Any] | None:
+def kept(settings: ReproduceSettings, prints: Prints, cell: Cell) -> dict[str, Any] | None:
     """The results of a finished cell; None where it is still to be made.
 
     Raises:
@@ -143,10 +183,10 @@ def kept(settings: ReproduceSettings, cell: Cell) -> dict[str, Any] | None:
         raise TinybertError(
             f"{place} is in the way and is no finished cell: move it elsewhere."
         ) from None
-    now = identity(settings, cell)
+    now = identity(settings, prints, cell)
     if changed := sorted(n for n in now.keys() | before.keys() if now.get(n) != before.get(n)):
         raise TinybertError(
-            f"{place} was made with other settings ({', '.join(changed)}): give another --output, "
-            "or remove it."
+            f"{place} was made of something else ({', '.join(changed)} changed): give another "
+            "--output, or remove it."
         )
     return results

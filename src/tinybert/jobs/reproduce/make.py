@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,29 +9,36 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModel, AutoModelForMaskedLM, PretrainedConfig, PreTrainedModel
+from transformers import AutoModel, AutoModelForMaskedLM, PreTrainedModel
 
 from tinybert.batching import TokenRows, TrainingRows
+from tinybert.corpus import is_corpus
 from tinybert.evaluation import predict
 from tinybert.jobs.augmented import augmented_rows, augmented_tokens
 from tinybert.jobs.common import described, part_scores, short_stages, versions
 from tinybert.jobs.finetune import run_finetune
-from tinybert.jobs.general_corpus import open_text_of
+from tinybert.jobs.general_corpus import Text, open_text_of
 from tinybert.jobs.mlm import masking_of
-from tinybert.jobs.reproduce.cells import Cell, chosen_systems, identity, kept, takes_copies
+from tinybert.jobs.reproduce.cells import (
+    Cell,
+    Prints,
+    chosen_systems,
+    copies_of,
+    identity,
+    kept,
+    takes_copies,
+)
 from tinybert.jobs.reproduce.stages import (
     Planned,
-    corpus_stages,
-    plan_corpus,
-    plan_task,
+    corpus_stage,
+    given_of,
+    plan_part,
     task_stages,
 )
 from tinybert.jobs.rows import TaskRows, calibration, task_rows
 from tinybert.jobs.students import frozen
 from tinybert.jobs.task_stages import with_targets
 from tinybert.mapping import layer_mapping
-from tinybert.objectives import Objective
-from tinybert.outputs import write_json_whole
 from tinybert.progress import Reporter
 from tinybert.projections import Projections
 from tinybert.settings import DistillSettings, FinetuneSettings, MlmSettings, ReproduceSettings
@@ -40,45 +46,29 @@ from tinybert.stages import Run, Stage, StageResult, save_student
 from tinybert.students import shape_of, start_student
 from tinybert.students.shapes import Shape
 from tinybert.systems import System, student_config, system_shape
-from tinybert.systems.scale import relation_heads
-from tinybert.systems.steps import Given, RelationTransfer, Step
 from tinybert.tasks.glue.reader import HUB_NAME
 from tinybert.teachers import Teacher, load_encoder, load_tokenizer
 
-__all__ = ["given_of", "make_cell", "rows_of"]
+__all__ = ["TextSettings", "make_cell", "rows_of", "text_settings"]
 
 GRID = tuple((batch, rate) for batch in (16, 32) for rate in (1e-5, 2e-5, 3e-5))
 """The paper's, section 4.2: batch size and learning rate of the last stage."""
 
 
-def make_cell(settings: ReproduceSettings, cell: Cell, reporter: Reporter) -> dict[str, Any]:
+def make_cell(
+    settings: ReproduceSettings, prints: Prints, cell: Cell, reporter: Reporter
+) -> dict[str, Any]:
     """Make a cell, or go on with one that was stopped; returns its results.
 
     Those are in ``results.json`` of its directory, ``cell`` among them.
     """
-    if (found := kept(settings, cell)) is not None:
+    if (found := kept(settings, prints, cell)) is not None:
         return found
     if cell.kind == "teacher":
-        return _teacher_cell(settings, cell, reporter)
+        return _teacher_cell(settings, prints, cell, reporter)
     if cell.kind == "pretrained":
-        return _Pretraining(settings, cell, reporter).make()
-    return _Student(settings, cell, reporter).make()
-
-
-def given_of(
-    system: System, student: PretrainedConfig, teacher: PretrainedConfig, regression: bool = False
-) -> Given:
-    """What a system's objectives depend on, beside this teacher."""
-    layers = student.num_hidden_layers
-    wanted = [step.relation_heads for step in system.steps if isinstance(step, RelationTransfer)]
-    return Given(
-        mapping=layer_mapping(system.mapping, layers, teacher.num_hidden_layers),
-        teacher_layers=teacher.num_hidden_layers,
-        regression=regression,
-        relation_heads=relation_heads(shape_of(teacher), shape_of(student), wanted[0])
-        if wanted
-        else 1,
-    )
+        return _Pretraining(settings, prints, cell, reporter).make()
+    return _Student(settings, prints, cell, reporter).make()
 
 
 # --- the teacher ----------------------------------------------------------------------------------
@@ -100,26 +90,22 @@ def rows_of(settings: ReproduceSettings, cell: Cell, reporter: Reporter) -> Task
     return task_rows(asked, load_tokenizer(str(settings.teacher)), reporter)
 
 
-def _teacher_cell(settings: ReproduceSettings, cell: Cell, reporter: Reporter) -> dict[str, Any]:
+def _teacher_cell(
+    settings: ReproduceSettings, prints: Prints, cell: Cell, reporter: Reporter
+) -> dict[str, Any]:
     assert settings.output is not None
-    place = cell.place(settings.output)
-    results = run_finetune(
-        FinetuneSettings(
-            **_shared(settings, cell),
-            model=settings.teacher,
-            output=place,
-            epochs=settings.teacher_epochs,
-            learning_rate=settings.teacher_learning_rate,
-            precision=settings.precision,
-            attention=settings.attention,
-            token_budget=settings.token_budget,
-            resume=True,
-        ),
-        reporter,
+    asked = FinetuneSettings(
+        **_shared(settings, cell),
+        model=settings.teacher,
+        output=cell.place(settings.output),
+        epochs=settings.teacher_epochs,
+        learning_rate=settings.teacher_learning_rate,
+        precision=settings.precision,
+        attention=settings.attention,
+        token_budget=settings.token_budget,
+        resume=True,
     )
-    results["cell"] = identity(settings, cell)
-    write_json_whole(place / "results.json", results)
-    return results
+    return run_finetune(asked, reporter, {"cell": identity(settings, prints, cell)})
 
 
 # --- students -------------------------------------------------------------------------------------
@@ -130,6 +116,7 @@ class _Making:
     """What pre-training and task have in common."""
 
     settings: ReproduceSettings
+    prints: Prints
     cell: Cell
     reporter: Reporter
 
@@ -137,7 +124,7 @@ class _Making:
         self.begun = time.perf_counter()
         self.path = str(self.settings.teacher)
         self.system = chosen_systems(self.settings)[self.cell.system]
-        self.identity = identity(self.settings, self.cell)
+        self.identity = identity(self.settings, self.prints, self.cell)
         assert self.settings.output is not None
         self.output = self.settings.output
         self.place = self.cell.place(self.output)
@@ -150,7 +137,7 @@ class _Making:
             self.place,
             self.identity,
             self.reporter,
-            seed=self.cell.seed or settings.seed,
+            seed=settings.pretraining_seed if self.cell.kind == "pretrained" else self.cell.seed,
             resume=True,
             precision=settings.precision,
             teacher_precision=settings.teacher_precision,
@@ -189,29 +176,19 @@ class _Making:
 class _Pretraining(_Making):
     def make(self) -> dict[str, Any]:
         run = self.open_run()
-        text = open_text_of(run, self.text_settings(), self.tokenizer, self.reporter)
-        teacher = load_encoder(self.path).config
-        config = student_config(self.system, teacher)
-        given = given_of(self.system, config, teacher)
-        planned = plan_corpus(
-            self.settings, self.system, given, config, teacher, text.blocks, text.tokens
-        )
+        asked = text_settings(self.settings)
+        text = open_text_of(run, asked, self.tokenizer, self.reporter)
+        config = load_encoder(self.path).config
+        planned = plan_part(self.settings, self.system, "corpus", config, text.blocks, text.tokens)
         first = self.start(run, text.train, planned[0].step.masked)
-        masked = any(each.step.masked for each in planned)
-        masking = (
-            masking_of(MlmSettings(model=self.path), self.tokenizer, self.path) if masked else None
-        )
-
-        def teacher_of(step: Step, objective: Objective) -> Teacher:
-            model = load_encoder(self.path, masked_lm=step.masked)
-            found = frozen(run, model, None, first, text.train, step.batch_size)
-            if not step.masked:
-                found.only_as_deep_as(objective.teacher_taps.depth)
-            return found
-
-        stages = corpus_stages(self.settings, planned, text, masking, teacher_of)
-        result = run.run_all(stages, first)
-        model = load_encoder(result.directory)
+        masking = None
+        if any(each.step.masked for each in planned):
+            masking = masking_of(MlmSettings(model=self.path), self.tokenizer, self.path)
+        result = StageResult(first)
+        for each in planned:  # one teacher in memory at a time
+            teacher = self.teacher(run, each, first, text) if each.objective.teacher_taps else None
+            stage = corpus_stage(self.settings, each, text, masking, teacher)
+            result = run.run(stage, result.directory)
         losses = {
             record["name"]: [
                 {k: v for k, v in entry.items() if k.startswith("eval_")}
@@ -220,14 +197,19 @@ class _Pretraining(_Making):
             ]
             for record in run.finished
         }
-        results = self.figures(run, planned, model) | {"held_out": losses}
+        results = self.figures(run, planned, load_encoder(result.directory))
+        results["held_out"] = losses
         run.finish(result, {"results.json": results})
         return results
 
-    def text_settings(self) -> TextSettings:
-        return TextSettings(
-            self.settings.corpus, None, None, self.settings.held_out, self.settings.seed
-        )
+    def teacher(self, run: Run, planned: Planned, student: Path, text: Text) -> Teacher:
+        """What the objective reads, no deeper than that."""
+        masked = planned.step.masked
+        model = load_encoder(self.path, masked_lm=masked)
+        found = frozen(run, model, None, student, text.train, planned.batch_size)
+        if not masked:
+            found.only_as_deep_as(planned.objective.teacher_taps.depth)
+        return found
 
 
 @dataclass
@@ -239,6 +221,13 @@ class TextSettings:
     seed: int
 
 
+def text_settings(settings: ReproduceSettings) -> TextSettings:
+    """What is asked of the text; blocks of a built corpus are as they are."""
+    built = any(is_corpus(Path(name).expanduser()) for name in settings.corpus)
+    length = None if built else settings.max_length
+    return TextSettings(settings.corpus, None, length, settings.held_out, settings.pretraining_seed)
+
+
 class _Student(_Making):
     def make(self) -> dict[str, Any]:
         settings, system = self.settings, self.system
@@ -248,16 +237,18 @@ class _Student(_Making):
         if takes_copies(settings, system):
             rows = self.with_copies(run, rows)
         regression = rows.task.kind == "regression"
-        teacher_place = replace_kind(self.cell, "teacher").place(self.output)
+        teacher_place = Cell("teacher", "BERT_BASE", self.cell.task, self.cell.seed).place(
+            self.output
+        )
         model = load_encoder(teacher_place, labels=rows.task.label_names, regression=regression)
         if system.corpus_steps:
-            first = replace_kind(self.cell, "pretrained").place(self.output)
+            first = Cell("pretrained", self.cell.system).place(self.output)
         else:
             first = self.start(run, rows.train, masked_lm=False)
-        config = load_encoder(first).config
-        given = given_of(system, config, model.config, regression)
         tokens = float(rows.train.lengths.sum())
-        planned = plan_task(settings, system, given, config, model.config, len(rows.train), tokens)
+        planned = plan_part(
+            settings, system, "task", model.config, len(rows.train), tokens, regression
+        )
         teacher = frozen(run, model, self.tokenizer, first, rows.train, planned[0].batch_size)
         if not regression:
             teacher.speak_labels(rows.task.label_names)
@@ -271,6 +262,7 @@ class _Student(_Making):
         student = load_encoder(
             result.directory, labels=rows.task.label_names, regression=regression
         )
+        student.to(run.device)
         metric = rows.task.metric
         logits = {name: predict(student, part) for name, part in rows.reported.items()}
         results = self.figures(run, planned, student) | {
@@ -281,18 +273,16 @@ class _Student(_Making):
             "trained_rows": len(rows.train),
             "grid": tried,
         }
-        run.finish(result, {"results.json": results})
-        if not settings.keep_models:
-            _leave_scores(self.place)
+        results["flops"] += planned[-1].flops * max(0, len(tried) - 1)
+        run.finish(result, {"results.json": results}, weights=settings.keep_models)
         return results
 
     def with_copies(self, run: Run, rows: TaskRows) -> TaskRows:
         """The training rows with their augmented copies."""
-        name = str(self.settings.augment)
-        name = name.replace("{task}", self.cell.task).replace("{seed}", str(self.cell.seed))
-        manifest = augmented_rows(Path(name), rows, self.reporter)
+        directory = copies_of(self.settings, self.cell.task, self.cell.seed)
+        manifest = augmented_rows(directory, rows, self.reporter)
         assert manifest is not None
-        asked = DistillSettings(augment=Path(name), max_length=self.settings.max_length)
+        asked = DistillSettings(augment=directory, max_length=self.settings.max_length)
         tokens = augmented_tokens(run, asked, manifest, rows, self.tokenizer)
         return replace(rows, train=tokens)
 
@@ -303,13 +293,13 @@ class _Student(_Making):
         if not self.settings.grid:
             return run.run(stage, before.directory), []
         found = []
-        epochs = stage.schedule.total_steps(len(stage.rows)) * stage.schedule.batch_size
+        read = stage.schedule.total_steps(len(stage.rows)) * stage.schedule.batch_size
         for batch, rate in GRID:
             schedule = replace(
                 stage.schedule,
                 batch_size=batch,
                 learning_rate=rate,
-                steps=max(1, round(epochs / batch)),
+                steps=max(1, round(read / batch)),
             )
             named = replace(stage, name=f"{stage.name}-{batch}-{rate:g}", schedule=schedule)
             found.append((run.run(named, before.directory), batch, rate))
@@ -323,13 +313,6 @@ class _Student(_Making):
             {"batch_size": batch, "learning_rate": rate, "dev": score(result)}
             for result, batch, rate in found
         ]
-
-
-def replace_kind(cell: Cell, kind: Any) -> Cell:
-    """The cell of the same system, task and seed that another one needs."""
-    if kind == "teacher":
-        return Cell("teacher", "BERT_BASE", cell.task, cell.seed)
-    return Cell("pretrained", cell.system)
 
 
 def started(
@@ -367,14 +350,3 @@ def started(
         seed=seed,
     )
     return model, projections
-
-
-def _leave_scores(place: Path) -> None:
-    """Keep results and log, drop the weights."""
-    for path in place.iterdir():
-        if path.name in ("results.json", "log.jsonl"):
-            continue
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()

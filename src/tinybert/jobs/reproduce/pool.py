@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from tinybert.errors import TinybertError
-from tinybert.jobs.reproduce.cells import Cell
+from tinybert.jobs.reproduce.cells import Cell, Prints
 from tinybert.jobs.reproduce.make import make_cell
 from tinybert.progress import Reporter
 from tinybert.settings import ReproduceSettings
@@ -28,6 +28,7 @@ Failed = Callable[[Cell, str], None]
 
 def make_cells(
     settings: ReproduceSettings,
+    prints: Prints,
     cells: Mapping[Cell, tuple[Cell, ...]],
     finished: set[Cell],
     reporter: Reporter,
@@ -38,6 +39,7 @@ def make_cells(
 
     Args:
         settings: of the reproduction; ``jobs`` cells are made at a time.
+        prints: fingerprints of what is read.
         cells: cell → those that it needs, in the order in which they are made.
         finished: those that are there; grows.
         reporter: of a single job, which is told of in full.
@@ -60,9 +62,14 @@ def make_cells(
     def ended(cell: Cell, results: Callable[[], dict[str, Any]]) -> None:
         try:
             found = results()
+        except BrokenProcessPool:
+            raise
         except TinybertError as error:
             lost.add(cell)
             failed(cell, str(error))
+        except Exception as error:  # noqa: BLE001 - the others' hours are not lost by it
+            lost.add(cell)
+            failed(cell, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
         else:
             finished.add(cell)
             done(cell, found)
@@ -70,7 +77,7 @@ def make_cells(
     if settings.jobs == 1:
         while (cell := ready()) is not None:
             reporter.heading(cell.title)
-            ended(cell, partial(make_cell, settings, cell, reporter))
+            ended(cell, partial(make_cell, settings, prints, cell, reporter))
         return
     threads = max(1, torch.get_num_threads() // settings.jobs)
     with ProcessPoolExecutor(
@@ -83,15 +90,16 @@ def make_cells(
         try:
             while True:
                 while len(running) < settings.jobs and (cell := ready()) is not None:
-                    running[pool.submit(_work, settings, cell)] = cell
+                    running[pool.submit(_work, settings, prints, cell)] = cell
                 if not running:
                     return
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     ended(running.pop(future), future.result)
         except BrokenProcessPool:
             raise TinybertError(
-                "a process that made a cell was killed, perhaps for want of memory: the same "
-                "command goes on from there; fewer --jobs take less memory."
+                "a process that made a cell ended early, perhaps for want of memory: the same "
+                "command goes on from there; fewer --jobs take less memory. A Python script that "
+                'asks for several jobs does so below `if __name__ == "__main__":`.'
             ) from None
         except BaseException:
             for process in (pool._processes or {}).values():
@@ -113,5 +121,5 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(settings: ReproduceSettings, cell: Cell) -> dict[str, Any]:
-    return make_cell(settings, cell, Reporter(quiet=True))
+def _work(settings: ReproduceSettings, prints: Prints, cell: Cell) -> dict[str, Any]:
+    return make_cell(settings, prints, cell, Reporter(quiet=True))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,13 @@ from tinybert.errors import TinybertError
 from tinybert.jobs.common import required, versions
 from tinybert.jobs.general_corpus import sample_text
 from tinybert.jobs.glue import tasks_in
-from tinybert.jobs.reproduce.cells import Cell, all_cells, chosen_systems, kept, takes_copies
-from tinybert.jobs.reproduce.make import TextSettings, rows_of
-from tinybert.jobs.reproduce.plan import (
-    check_settings,
-    fixed_choices,
-    make_plan,
-    show_plan,
-    text_of,
-)
+from tinybert.jobs.reproduce.cells import Cell, Prints, all_cells, chosen_systems, kept
+from tinybert.jobs.reproduce.inputs import check_settings, fixed_choices, prints_of, text_of
+from tinybert.jobs.reproduce.make import rows_of, text_settings
+from tinybert.jobs.reproduce.plan import Plan, make_plan, show_plan
 from tinybert.jobs.reproduce.pool import make_cells
 from tinybert.jobs.reproduce.tables import summary, table, write_tables
+from tinybert.outputs import check_output
 from tinybert.progress import Reporter, duration
 from tinybert.settings import ReproduceSettings
 from tinybert.students.shapes import Shape, shape_of
@@ -34,7 +31,7 @@ from tinybert.systems import System
 from tinybert.tasks.glue.facts import find_glue_task
 from tinybert.tasks.glue.reader import HUB_NAME
 from tinybert.teachers import load_encoder, load_tokenizer
-from tinybert.work import check_apart
+from tinybert.work import Hold, check_apart
 
 __all__ = ["run_reproduce"]
 
@@ -49,20 +46,19 @@ def run_reproduce(settings: ReproduceSettings, reporter: Reporter) -> dict[str, 
     """
     required(settings.teacher, "--teacher", "the teacher")
     output = Path(required(settings.output, "--output", "the output directory"))
-    if output.is_file():
-        raise TinybertError(f"{output} is a file: give a directory.")
+    check_output(output, overwrite=True)  # finished cells are in it
     check_apart(output, teacher=settings.teacher, data=settings.data)
-    systems = chosen_systems(settings)
+    settings = replace(settings, output=output)
+    chosen_systems(settings)  # refuses names that there are not
     tasks = [find_glue_task(name).name for name in settings.tasks]
     tasks = tasks or tasks_in(settings.data or HUB_NAME)
     if len(set(tasks)) < len(tasks):
         raise TinybertError(f"--tasks {' '.join(settings.tasks)} names a task twice.")
     check_settings(settings)
-    settings = text_of(settings, reporter)
     cells = all_cells(settings, tasks)
-    found = {cell: results for cell in cells if (results := kept(settings, cell)) is not None}
+    prints = prints_of(settings, cells, tasks, reporter)
+    found = {c: results for c in cells if (results := kept(settings, prints, c)) is not None}
     missing = [cell for cell in cells if cell not in found]
-    _check_copies(settings, systems, missing)
     plan = make_plan(settings, cells, tasks, reporter)
     if found:
         reporter.say(f"{len(found)} cells are finished already")
@@ -70,21 +66,44 @@ def run_reproduce(settings: ReproduceSettings, reporter: Reporter) -> dict[str, 
     if settings.dry_run:
         return {
             "cells": [{**asdict(c), "seconds": plan.seconds[c]} for c in missing],
-            "seconds": sum(plan.seconds[c] for c in missing) / settings.jobs,
+            "seconds": plan.total(missing, settings.jobs),
         }
+    output.mkdir(parents=True, exist_ok=True)
+    hold = Hold(output)  # of two commands each would count the other's cells as lost
+    try:
+        return _made(settings, prints, cells, found, plan, reporter)
+    finally:
+        hold.release()
+
+
+def _made(
+    settings: ReproduceSettings,
+    prints: Prints,
+    cells: Mapping[Cell, tuple[Cell, ...]],
+    found: dict[Cell, dict[str, Any]],
+    plan: Plan,
+    reporter: Reporter,
+) -> dict[str, Any]:
+    """Make what is missing, and write the tables anew after each cell."""
+    output = settings.output
+    assert output is not None
+    systems = chosen_systems(settings)
+    missing = [cell for cell in cells if cell not in found]
+    asked = settings
+    settings = text_of(settings, prints, reporter)
     settings = _chosen(settings, cells, reporter)
     failures: dict[Cell, str] = {}
     # Systems and ablations may share a directory, and so the cells of the whole method.
     name = "results" if settings.ablation == "none" else f"ablation-{settings.ablation}"
     begun = time.perf_counter()
-    planned = sum(plan.seconds[cell] for cell in missing)
+    planned = plan.total(missing, 1)
 
     def tables() -> dict[str, Any]:
         results = {
             **summary(systems, found, failures),
             "notes": _notes(settings, systems),
             "seconds": round(sum(each["seconds"] for each in found.values()), 1),
-            "settings": json.loads(json.dumps(asdict(settings), default=str)),
+            "settings": json.loads(json.dumps(asdict(asked), default=str)),
             "versions": versions(),
         }
         write_tables(results, output, name)
@@ -93,7 +112,8 @@ def run_reproduce(settings: ReproduceSettings, reporter: Reporter) -> dict[str, 
     def done(cell: Cell, results: dict[str, Any]) -> None:
         found[cell] = results
         tables()
-        left = sum(plan.seconds[c] for c in missing if c not in found and c not in failures)
+        waiting = [c for c in missing if c not in found and c not in failures]
+        left = plan.total(waiting, 1)
         ahead = left * (time.perf_counter() - begun) / max(1e-9, planned - left)
         reporter.say(
             f"{cell.title}: {_told(cell, results)} ({duration(results['seconds'])}; "
@@ -104,7 +124,7 @@ def run_reproduce(settings: ReproduceSettings, reporter: Reporter) -> dict[str, 
         failures[cell] = reason
         reporter.say(f"{cell.title} FAILED: {reason}")
 
-    make_cells(settings, cells, set(found), reporter, done, failed)
+    make_cells(settings, prints, cells, set(found), reporter, done, failed)
     results = tables()
     head, lines = table(results)
     reporter.table("GLUE dev sets, scores x 100", head, lines)
@@ -128,20 +148,19 @@ def _told(cell: Cell, results: dict[str, Any]) -> str:
 
 
 def _chosen(
-    settings: ReproduceSettings, cells: dict[Cell, Any], reporter: Reporter
+    settings: ReproduceSettings, cells: Iterable[Cell], reporter: Reporter
 ) -> ReproduceSettings:
     """Precision and attention by one measurement for all cells."""
-    tokenizer = load_tokenizer(str(settings.teacher))
     if settings.corpus:
-        asked = TextSettings(settings.corpus, None, None, settings.held_out, settings.seed)
-        rows = sample_text(asked, tokenizer, reporter).held_out
+        tokenizer = load_tokenizer(str(settings.teacher))
+        rows = sample_text(text_settings(settings), tokenizer, reporter).held_out
     else:
         first = next(cell for cell in cells if cell.kind == "teacher")
         rows = rows_of(settings, first, Reporter(quiet=True)).dev
-    choices, why = fixed_choices(settings, rows)
+    choices = fixed_choices(settings, rows)
     reporter.say(
         f"computing in {choices.precision} with {choices.attention} attention, the teacher in "
-        f"{choices.teacher_precision} ({why})"
+        f"{choices.teacher_precision} ({choices.reason})"
     )
     chosen: Any = {
         "precision": choices.precision,
@@ -149,22 +168,6 @@ def _chosen(
         "attention": choices.attention,
     }
     return replace(settings, **chosen)
-
-
-def _check_copies(
-    settings: ReproduceSettings, systems: dict[str, System], missing: list[Cell]
-) -> None:
-    """Refuse augmented rows that are not there, before hours are spent."""
-    if settings.augment is None:
-        return
-    for cell in missing:
-        if cell.kind == "student" and takes_copies(settings, systems[cell.system]):
-            name = settings.augment.replace("{task}", cell.task).replace("{seed}", str(cell.seed))
-            if not Path(name).is_dir():
-                raise TinybertError(
-                    f"there is no {name}: make the copies with `tinybert augment --task "
-                    f"{cell.task} --seed {cell.seed}`, or leave out --augment."
-                )
 
 
 def _notes(settings: ReproduceSettings, systems: dict[str, System]) -> list[str]:
@@ -175,14 +178,19 @@ def _notes(settings: ReproduceSettings, systems: dict[str, System]) -> list[str]
         "for each task and seed.",
         "Scores are of the official dev sets; weights were chosen on a part of the training rows.",
     ]
+    notes.append(
+        "All seeds of a system share one pre-training: spreads and intervals leave its chance out. "
+        "The paper's share is of the average over its nine test columns."
+    )
     if settings.scale == "small":
         notes.append(
-            f"Every system had {settings.corpus_flops} operations on the corpus (PKD, which has no "
-            f"such stage, none) and {settings.task_flops} on each task and seed; starts, losses "
-            "and the order of stages are the sources', learning rates and batches are not."
+            f"Systems with stages on the corpus had {settings.corpus_flops} operations there, and "
+            f"every system {settings.task_flops} on each task and seed (ablations: the steps of "
+            "the whole method). Learning rates and batches are for small scale and were not tuned "
+            "for each system; TinyBERT's λ of attention is 0.1, not the paper's 1."
         )
     if teacher != Shape(12, 768, 3072, 12):
-        notes.append("Sizes are not the paper's: the teacher is smaller than BERT_BASE.")
+        notes.append("Sizes are not the paper's: the teacher has another shape than BERT_BASE.")
     notes += [f"{s.name}: {s.note}" for s in systems.values() if s.note]
     if settings.augment is None and any(s.augmented for s in systems.values()):
         notes.append("TinyBERT's systems learned without augmented rows, which the paper's had.")

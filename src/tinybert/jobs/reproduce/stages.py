@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
@@ -14,21 +14,22 @@ from tinybert.batching import TokenRows, TrainingRows
 from tinybert.evaluation import held_out_losses, masked_scores, task_scores
 from tinybert.jobs.general_corpus import Text
 from tinybert.jobs.rows import TaskRows
+from tinybert.mapping import layer_mapping
 from tinybert.masking import MaskedRows, Masking
 from tinybert.objectives import Objective
 from tinybert.projections import Projections
 from tinybert.quantities import parse_count
 from tinybert.settings import ReproduceSettings
 from tinybert.stages import Stage
-from tinybert.systems import System
-from tinybert.systems.compute import Cost, step_cost, steps_within
-from tinybert.systems.steps import Given, ProgressiveTransfer, Step
+from tinybert.students.shapes import shape_of
+from tinybert.systems import System, student_config
+from tinybert.systems.compute import Cost, answers_are_kept, step_cost, steps_within
+from tinybert.systems.scale import relation_heads
+from tinybert.systems.steps import Given, ProgressiveTransfer, RelationTransfer, Step
 from tinybert.teachers import Teacher
 from tinybert.training import Schedule
 
-__all__ = ["Planned", "corpus_stages", "plan_corpus", "plan_task", "task_stages"]
-
-TeacherOf = Callable[[Step, Objective], Teacher]
+__all__ = ["Planned", "corpus_stage", "given_of", "plan_part", "task_stages"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Planned:
         cost: operations a token.
         tokens: that the optimiser's steps read.
         rows_tokens: of all rows, once.
+        kept: whether the teacher's answers to all rows are kept; else it is in the loop.
     """
 
     name: str
@@ -56,86 +58,89 @@ class Planned:
     cost: Cost
     tokens: float
     rows_tokens: float
+    kept: bool
 
     @property
     def flops(self) -> float:
         """Operations of the whole stage."""
-        return self.cost.per_token * self.tokens + self.cost.once * self.rows_tokens
+        answered = self.rows_tokens if self.kept else self.tokens
+        return self.cost.per_token * self.tokens + self.cost.once * answered
 
 
-def plan_corpus(
+def given_of(
+    system: System, student: PretrainedConfig, teacher: PretrainedConfig, regression: bool = False
+) -> Given:
+    """What a system's objectives depend on, beside this teacher."""
+    layers = student.num_hidden_layers
+    wanted = [step.relation_heads for step in system.steps if isinstance(step, RelationTransfer)]
+    return Given(
+        mapping=layer_mapping(system.mapping, layers, teacher.num_hidden_layers),
+        teacher_layers=teacher.num_hidden_layers,
+        regression=regression,
+        relation_heads=relation_heads(shape_of(teacher), shape_of(student), wanted[0])
+        if wanted
+        else 1,
+    )
+
+
+def plan_part(
     settings: ReproduceSettings,
     system: System,
-    given: Given,
-    student: PretrainedConfig,
-    teacher: PretrainedConfig,
-    blocks: int,
-    tokens: float,
-) -> list[Planned]:
-    """The stages of a system's pre-training on a corpus of that size."""
-    budget = parse_count(settings.corpus_flops, "--corpus-flops")
-    return _planned(settings, system.corpus_steps, given, student, teacher, blocks, tokens, budget)
-
-
-def plan_task(
-    settings: ReproduceSettings,
-    system: System,
-    given: Given,
-    student: PretrainedConfig,
+    part: Literal["corpus", "task"],
     teacher: PretrainedConfig,
     rows: int,
     tokens: float,
+    regression: bool = False,
 ) -> list[Planned]:
-    """The stages of a system on a task of that size."""
-    budget = parse_count(settings.task_flops, "--task-flops")
-    return _planned(settings, system.task_steps, given, student, teacher, rows, tokens, budget)
+    """The stages of a system on a corpus or on a task of that size.
 
-
-def _planned(
-    settings: ReproduceSettings,
-    steps: Sequence[Step],
-    given: Given,
-    student: PretrainedConfig,
-    teacher: PretrainedConfig,
-    rows: int,
-    tokens: float,
-    budget: float,
-) -> list[Planned]:
+    Args:
+        settings: of the reproduction.
+        system: which.
+        part: its steps on the corpus, or on the task.
+        teacher: the teacher's configuration.
+        rows, tokens: of one pass.
+        regression: whether the task's label is a value.
+    """
+    student = student_config(system, teacher)
+    given = given_of(system, student, teacher, regression)
     small = settings.scale == "small"
+    amount = settings.corpus_flops if part == "corpus" else settings.task_flops
+    budget = parse_count(amount, f"--{part}-flops")
     length = max(1, round(tokens / rows))
-    found = []
-    priced = []
+    steps = system.corpus_steps if part == "corpus" else system.task_steps
+    whole: list[Planned] = []
+    if system.whole is not None:
+        whole = plan_part(settings, system.whole, part, teacher, rows, tokens, regression)
+    found: list[Planned] = []
     for own in steps:
         step = at_small_scale(own) if small else own
         objectives = step.objectives(given)
-        costs = [step_cost(step, each, student, teacher, length) for each in objectives]
-        priced.append((step, objectives, costs))
-    # The teacher's answers to all rows come off the whole: they serve every later pass.
-    once = sum(cost.once * tokens for *_, costs in priced for cost in costs)
-    for step, objectives, costs in priced:
-        per_epoch = math.ceil(rows / step.batch_size)
-        if small:
-            shared = step.share * max(0.0, budget - once)
-            counts = steps_within(shared, costs, step.batch_size, tokens / rows)
-        elif step.steps is not None:
-            counts = [math.ceil(step.steps / len(objectives))] * len(objectives)
-        else:
-            counts = [max(1, math.ceil((step.epochs or 1.0) * per_epoch))] * len(objectives)
-        for number, (objective, cost, count) in enumerate(
-            zip(objectives, costs, counts, strict=True), 1
-        ):
+        for number, objective in enumerate(objectives, 1):
+            name = step.name if len(objectives) == 1 else f"{step.name}-{number}"
+            cost = step_cost(step, objective, student, teacher, length)
+            if len(whole) == len(steps):
+                count = whole[len(found)].steps
+            elif small:
+                share = budget * step.share / len(objectives)
+                count = steps_within(share, cost, rows, tokens, step.batch_size)
+            elif step.steps is not None:
+                count = math.ceil(step.steps / len(objectives))
+            else:
+                count = math.ceil((step.epochs or 1.0) * math.ceil(rows / step.batch_size))
             found.append(
                 Planned(
-                    name=step.name if len(objectives) == 1 else f"{step.name}-{number}",
+                    name=name,
                     step=step,
                     objective=objective,
                     number=number,
-                    steps=count,
+                    steps=max(1, count),
                     batch_size=step.batch_size,
                     learning_rate=step.learning_rate,
                     cost=cost,
-                    tokens=count * min(step.batch_size, rows) * tokens / rows,
+                    tokens=max(1, count) * min(step.batch_size, rows) * tokens / rows,
                     rows_tokens=tokens,
+                    kept=answers_are_kept(count, rows, step.batch_size),
                 )
             )
     return found
@@ -164,42 +169,36 @@ def _schedule(settings: ReproduceSettings, planned: Planned, **more: Any) -> Sch
     )
 
 
-def corpus_stages(
+def corpus_stage(
     settings: ReproduceSettings,
-    planned: Sequence[Planned],
+    planned: Planned,
     text: Text,
     masking: Masking | None,
-    teacher_of: TeacherOf,
-) -> list[Stage]:
-    """Stages on a corpus. ``teacher_of`` loads the teacher that an objective reads."""
-    stages = []
-    for each in planned:
-        train: TrainingRows = text.train
-        held_out: TrainingRows = text.held_out
-        if each.step.masked:
-            assert masking is not None
-            passes = math.ceil(each.steps * each.batch_size / len(text.train))
-            train = MaskedRows(text.train, masking, settings.seed + 1, passes)
-            held_out = MaskedRows(text.held_out, masking, settings.seed)
-        teacher = teacher_of(each.step, each.objective) if each.objective.teacher_taps else None
-        stages.append(
-            Stage(
-                name=each.name,
-                objective=each.objective,
-                schedule=_schedule(settings, each, evaluations_in_all=1),
-                rows=train,
-                masked_lm=each.step.masked,
-                teacher=teacher,
-                evaluation=masked_scores(held_out, settings.token_budget)
-                if teacher is None
-                else held_out_losses(held_out, teacher, settings.token_budget),
-                prepare=_only_layer(each.number)
-                if isinstance(each.step, ProgressiveTransfer)
-                else None,
-                dropout=settings.dropout if teacher is not None else None,
-            )
-        )
-    return stages
+    teacher: Teacher | None,
+) -> Stage:
+    """A stage on a corpus; ``teacher`` where its objective reads one."""
+    train: TrainingRows = text.train
+    held_out: TrainingRows = text.held_out
+    seed = settings.pretraining_seed
+    if planned.step.masked:
+        assert masking is not None
+        passes = math.ceil(planned.steps * planned.batch_size / len(text.train))
+        train = MaskedRows(text.train, masking, seed + 1, passes)
+        held_out = MaskedRows(text.held_out, masking, seed)
+    transfer = isinstance(planned.step, ProgressiveTransfer)
+    return Stage(
+        name=planned.name,
+        objective=planned.objective,
+        schedule=_schedule(settings, planned, evaluations_in_all=1),
+        rows=train,
+        masked_lm=planned.step.masked,
+        teacher=teacher,
+        evaluation=masked_scores(held_out, settings.token_budget)
+        if teacher is None
+        else held_out_losses(held_out, teacher, settings.token_budget),
+        prepare=_only_layer(planned.number) if transfer else None,
+        dropout=settings.dropout if teacher is not None else None,
+    )
 
 
 def _only_layer(number: int) -> Callable[[PreTrainedModel, Projections | None], None]:
@@ -240,7 +239,8 @@ def task_stages(
         last = number == len(planned)
         request = each.objective.teacher_taps
         states = bool(request.hidden or request.attention or request.embedding)
-        train = rows.train if states or not request else targets()
+        kept = bool(request) and not states and each.kept
+        train = targets() if kept else rows.train
         if not each.objective.needs_labels:
             train = replace(train, labels=None)
         stages.append(
@@ -253,7 +253,7 @@ def task_stages(
                 rows=train,
                 labels=rows.task.label_names,
                 regression=regression,
-                teacher=teacher if states else None,
+                teacher=teacher if request and not kept else None,
                 evaluation=task_scores(rows.dev, metric) if last else None,
                 metric=metric if last else None,
                 dropout=None if each.objective.needs_labels else settings.dropout,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -36,8 +36,9 @@ def summary(
 ) -> dict[str, Any]:
     """Everything that ``results.json`` holds besides settings.
 
-    ``systems``: name → ``scores`` by column and seed, ``mean``, ``spread``, ``average`` over the
-    columns that all seeds of it have, ``retention``, sizes, and the paper's figures.
+    ``systems``: name → ``scores`` by column and seed, ``mean``, ``spread``, ``average`` and
+    ``retention`` over all columns (on the seeds that teacher and system both have), sizes, and the
+    paper's figures.
     """
     columns: dict[str, dict[str, Any]] = {}
     table: dict[str, dict[str, Any]] = {name: {} for name in systems}
@@ -63,17 +64,29 @@ def summary(
         name: _told(system, table[name], sizes.get(name), spent.get(name))
         for name, system in systems.items()
     }
-    base = told[BASE]
-    for each in told.values():
-        common = [c for c in each["mean"] if c in base["mean"]]
-        whole = bool(common) and len(common) == len(columns)
-        each["average"] = mean(each["mean"][c] for c in common) if whole else None
-        each["retention"] = (
-            retention(each["average"], mean(base["mean"][c] for c in common)) if whole else None
-        )
+    for name, each in told.items():
+        own, base = (_average(table[s], table[name], table[BASE], columns) for s in (name, BASE))
+        each["average"], each["retention"] = own, retention(own, base)
     for name, each in told.items():
         each["failed"] = sorted({text for cell, text in failures.items() if cell.system == name})
     return {"columns": columns, "systems": told, "paired": paired(table)}
+
+
+def _average(
+    scores: Mapping[str, Mapping[int, float]],
+    one: Mapping[str, Mapping[int, float]],
+    other: Mapping[str, Mapping[int, float]],
+    columns: Iterable[str],
+) -> float | None:
+    """Over all columns, each over the seeds that ``one`` and ``other`` both have; None where a
+    column has none."""
+    means = []
+    for column in columns:
+        seeds = one.get(column, {}).keys() & other.get(column, {}).keys()
+        if not seeds:
+            return None
+        means.append(mean(scores[column][seed] for seed in sorted(seeds)))
+    return mean(means) if means else None
 
 
 _SIZES = ("parameters", "flops_128", "layers", "hidden")

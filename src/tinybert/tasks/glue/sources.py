@@ -21,7 +21,7 @@ from tinybert.tasks.labels import class_numbers, spelled, values_of
 from tinybert.tasks.reading.streams import open_text
 from tinybert.tasks.task import Rows
 
-__all__ = ["HUB_NAME", "IndexedRows", "Source", "open_source", "tasks_below"]
+__all__ = ["HUB_NAME", "IndexedRows", "Source", "open_source", "task_folder", "tasks_below"]
 
 HUB_NAME = "nyu-mll/glue"
 """GLUE on the Hugging Face Hub."""
@@ -66,7 +66,7 @@ def open_source(task: GlueTask, where: str | Path) -> Source:
     """
     path = Path(where).expanduser()
     if path.is_dir():
-        return Files(task, _folder(task, path))
+        return Files(task, task_folder(task, path))
     if path.exists():
         raise TinybertError(f"{where} is a file: give the directory with {task.title}'s files")
     name = str(where)
@@ -212,7 +212,7 @@ def _load(name: str, config: str) -> dict[str, Any]:
         ) from error
 
 
-def _folder(task: GlueTask, path: Path) -> Path:
+def task_folder(task: GlueTask, path: Path) -> Path:
     """The task's directory: one of that name below ``path``, or ``path`` itself."""
     if own := _own_folders(task, path):
         return own[0]
