@@ -21,7 +21,7 @@ $(STAMP): $(SETUP)
 		{ echo "tinybert needs Python 3.11 or newer: make install PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
-		-c requirements/constraints.txt -e '.[tensorboard,dev]'
+		-c requirements/constraints.txt -e '.[tensorboard,export,dev]'
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
 		--no-deps --require-hashes -r requirements/demo.txt
 	@touch $@

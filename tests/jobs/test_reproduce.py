@@ -16,6 +16,7 @@ from transformers import BertConfig
 
 import tinybert
 from support import tiny
+from support.reproduction import asked, make_place
 from tinybert.errors import TinybertError
 from tinybert.jobs.reproduce import make, pool, run
 from tinybert.jobs.reproduce.cells import all_cells, chosen_systems, takes_copies
@@ -25,51 +26,10 @@ from tinybert.settings import ReproduceSettings
 from tinybert.systems import SYSTEMS
 from tinybert.systems.variants import ablation_systems
 
-QUICK: dict[str, Any] = {
-    "tasks": ["sst-2"],
-    "seeds": 1,
-    "corpus_flops": "20M",
-    "task_flops": "20M",
-    "teacher_epochs": 1.0,
-    "max_length": 24,
-    "held_out": 4,
-    "precision": "float32",
-    "teacher_precision": "float32",
-    "attention": "direct",
-    "quiet": True,
-}
-
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A teacher with an output head, a text, and SST-2 and STS-B in their layouts."""
-    tiny.masked_lm(layers=6, width=64).save_pretrained(tmp_path / "teacher")
-    tiny.tokenizer().save_pretrained(tmp_path / "teacher")
-    tiny.corpus_file(tmp_path / "text.txt", 60)
-    for name, count in (("train", 60), ("dev", 20)):
-        texts, labels = tiny.sentences(count, seed=len(name))
-        rows = list(enumerate(zip(texts, labels, strict=True)))
-        lines = [f"{text} {n}\t{int(label == labels[0])}" for n, (text, label) in rows]
-        write(tmp_path / "glue" / "SST-2" / f"{name}.tsv", ["sentence\tlabel", *lines])
-        head = "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2"
-        more = [f"{n}\t\t\t\t\t\t\t{text}\t{text} {n}\t{n % 6}.0" for n, (text, _) in rows]
-        write(tmp_path / "glue" / "STS-B" / f"{name}.tsv", [f"{head}\tscore", *more])
-    return tmp_path
-
-
-def write(path: Path, lines: list[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n")
-
-
-def asked(place: Path, **more: Any) -> dict[str, Any]:
-    base = QUICK | {
-        "teacher": place / "teacher",
-        "corpus": str(place / "text.txt"),
-        "data": place / "glue",
-        "output": place / "table",
-    }
-    return base | more
+    return make_place(tmp_path)
 
 
 def test_every_system_runs(place: Path) -> None:
@@ -82,6 +42,7 @@ def test_every_system_runs(place: Path) -> None:
         assert each["scores"].keys() == {"SST-2", "STS-B"}, name
         assert not each["failed"]
         assert each["average"] is not None
+        assert each["speedup"] > 0
         if name != "BERT_BASE":
             assert each["task_flops"] > 0
             assert ("corpus_flops" in each) == bool(SYSTEMS[name].corpus_steps)
@@ -370,6 +331,8 @@ def test_no_worker_outlives_its_parent(tmp_path: Path) -> None:
         ({"corpus": []}, "are pre-trained on text: give it with --corpus"),
         ({"teacher": None}, "the teacher is missing"),
         ({"grid": True}, "--grid is the paper's, for --scale paper"),
+        ({"scale": "paper", "task_batch": 8}, "--task-batch are for --scale small"),
+        ({"ablation": "start", "starts": "both"}, "compares the starts by itself"),
         ({"max_length": 512}, "the model takes 128 tokens at most"),
         ({"corpus": "nowhere.txt"}, "nowhere.txt"),
     ],

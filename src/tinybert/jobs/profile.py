@@ -30,7 +30,7 @@ from tinybert.systems import (
 )
 from tinybert.teachers import load_encoder
 
-__all__ = ["run_profile"]
+__all__ = ["run_profile", "speedups_over"]
 
 _REFERENCE = "BERT_BASE"
 _FLOPS_LENGTH = 128
@@ -98,7 +98,7 @@ def run_profile(settings: ProfileSettings, reporter: Reporter) -> list[dict[str,
                 "device": "cpu",
             }
             configs = {each.shape: each.config for each in [reference, *sized]}
-            times = _times(configs, batches, settings, reporter)
+            times = _times(configs, batches, settings.length, settings.repeats, reporter)
         _speed_table(sized, reference, times, measured, reporter)
     results = [_figures(each, reference, batches, times, measured) for each in sized]
     if settings.json is not None:
@@ -143,25 +143,48 @@ def _threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def speedups_over(
+    reference: PretrainedConfig,
+    configs: Mapping[str, PretrainedConfig],
+    length: int,
+    repeats: int,
+    reporter: Reporter,
+) -> dict[str, float]:
+    """Name → how many times as fast as ``reference``, one sequence of ``length`` tokens."""
+    alike = {name: _alike(config) for name, config in configs.items()}
+    shapes = {_alike(reference): reference, **{alike[n]: c for n, c in configs.items()}}
+    times = _times(shapes, [1], length, repeats, reporter)
+    base = times[_alike(reference)][1]
+    return {name: base / times[key][1] for name, key in alike.items()}
+
+
+def _alike(config: PretrainedConfig) -> str:
+    """The same text for models of one architecture and shape."""
+    kept = ("model_type", "num_hidden_layers", "hidden_size", "intermediate_size")
+    kept += ("num_attention_heads", "intra_bottleneck_size", "num_feedforward_networks")
+    return " ".join(str(getattr(config, name, "")) for name in kept)
+
+
 def _times(
     configs: Mapping[str, PretrainedConfig],
     batches: Sequence[int],
-    settings: ProfileSettings,
+    length: int,
+    repeats: int,
     reporter: Reporter,
 ) -> Times:
     """Median time of each shape; a shape that several systems have is measured once."""
     make: Any = AutoModel.from_config
     models = {shape: make(config).eval() for shape, config in configs.items()}
     times: Times = {shape: {} for shape in models}
-    rounds = len(batches) * settings.repeats
+    rounds = len(batches) * repeats
     with reporter.track(rounds, f"speed of {len(models)} shapes", unit="rounds") as tracker:
         for batch in batches:
             taken: dict[str, list[float]] = {shape: [] for shape in models}
-            for number in range(settings.repeats):
+            for number in range(repeats):
                 # A round a call, so that progress is told between them.
                 found = latency(
                     models,
-                    length=settings.length,
+                    length=length,
                     batch=batch,
                     repeats=1,
                     warm_up=0 if number else _WARM_UP,

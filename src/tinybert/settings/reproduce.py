@@ -34,6 +34,13 @@ class ReproduceSettings(Checked):
     ablation: Literal["none", "losses", "stages", "mapping", "start"] = setting(
         "none", "an ablation of TinyBERT_4 instead of the systems", "what"
     )
+    starts: Literal["own", "teacher", "both"] = setting(
+        "own",
+        "own: as each system's source starts it; teacher: those that start at random start from "
+        "their teacher instead (axes by PCA, or copied layers where as wide), so that objectives "
+        "are compared rather than starts; both: one beside the other",
+        "what",
+    )
     tasks: list[str] = setting([], "GLUE tasks; default: those whose files are there", "what")
     seeds: int = setting(5, "runs a task, seeded from --seed on", "what", least=1)
     seed: int = setting(42, "the first seed", "what", least=0)
@@ -66,6 +73,16 @@ class ReproduceSettings(Checked):
     )
     task_flops: str = setting(
         "20T", "operations of a system on a task, with one seed, at small scale", "scale"
+    )
+    corpus_batch: int | None = setting(
+        None,
+        "blocks an optimiser step of pre-training, at small scale; fewer make more steps of the "
+        "same operations (default: 64)",
+        "scale",
+        least=1,
+    )
+    task_batch: int | None = setting(
+        None, "rows an optimiser step on a task, at small scale (default: 32)", "scale", least=1
     )
     teacher_epochs: float = setting(3.0, "passes to fine-tune the teacher", "scale", above=0)
     teacher_learning_rate: float = setting(3e-5, "to fine-tune the teacher", "scale", above=0)

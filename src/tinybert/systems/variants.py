@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
-from tinybert.systems.catalogue import SYSTEMS, System
+from tinybert.systems.catalogue import SYSTEMS, MobileShape, System
 from tinybert.systems.steps import (
     FineTuning,
     GeneralDistillation,
@@ -16,18 +16,44 @@ from tinybert.systems.steps import (
     Step,
 )
 
-__all__ = ["Ablation", "ablation_systems", "without_copies"]
+__all__ = ["Ablation", "ablation_systems", "from_teacher", "without_copies"]
 
 Ablation = Literal["losses", "stages", "mapping", "start"]
 
 
-def ablation_systems(name: Ablation) -> list[System]:
+def from_teacher(system: System) -> System | None:
+    """The system with a start on its teacher: copied layers where it is as wide, principal axes
+    where it is narrower. None where its own start is there already, and for MobileBERT, whose
+    layers are built otherwise.
+
+    >>> from_teacher(SYSTEMS["BERT_TINY"]).name, from_teacher(SYSTEMS["TinyBERT_6"]).name
+    ('BERT_TINY-PCA', 'TinyBERT_6-layers')
+    """
+    if system.start != "random" or isinstance(system.shape, MobileShape):
+        return None
+    if system.shape.hidden == SYSTEMS["BERT_BASE"].shape.hidden:
+        return _started(system, "layers")
+    return _started(system, "pca")
+
+
+def _started(system: System, start: Literal["layers", "pca"]) -> System:
+    name = f"{system.name}-{'PCA' if start == 'pca' else start}"
+    if name in SYSTEMS:
+        return SYSTEMS[name]
+    how = "copies layers of its teacher" if start == "layers" else "has its teacher's main axes"
+    what = f"Not of the paper: {system.name} that {how} at the start."
+    return replace(system, name=name, start=start, paper=None, what=what)
+
+
+def ablation_systems(name: Ablation, start: Literal["own", "teacher"] = "own") -> list[System]:
     """The systems of one ablation, the whole method first.
+
+    With ``start="teacher"`` the whole method is TinyBERT_4 on its teacher's principal axes.
 
     ========== ==============================================================================
     losses     without the embedding, the attention, the hidden loss, both of the last two (the
                Transformer layers'), the prediction loss (labels take its place)
-    stages     without general distillation (the student starts at random), without task
+    stages     without general distillation (the student stays as it starts), without task
                distillation (labels alone), and where copies of the rows are given, without them
     mapping    uniform, top, bottom
     start      random, and the principal axes of the teacher; for the student of half the depth
@@ -35,15 +61,17 @@ def ablation_systems(name: Ablation) -> list[System]:
     ========== ==============================================================================
     """
     four, six = SYSTEMS["TinyBERT_4"], SYSTEMS["TinyBERT_6"]
+    if start == "teacher" and name != "start":
+        four = _started(four, "pca")
     if name == "mapping":
         return [four, *(_but(four, f"{kind} mapping", mapping=kind) for kind in ("top", "bottom"))]
     if name == "start":
         return [
             four,
-            SYSTEMS["TinyBERT_4-PCA"],
+            _started(four, "pca"),
             six,
-            _but(six, "layers start", start="layers"),
-            _but(six, "PCA start", start="pca"),
+            _started(six, "layers"),
+            _started(six, "pca"),
         ]
     fine = FineTuning(source="the labels in place of the teacher's predictions")
     if name == "stages":
@@ -73,9 +101,9 @@ def ablation_systems(name: Ablation) -> list[System]:
     ]
 
 
-def without_copies() -> System:
+def without_copies(system: System) -> System:
     """TinyBERT_4 on the task's own rows, where others have augmented ones too."""
-    return _but(SYSTEMS["TinyBERT_4"], "without copies", augmented=False)
+    return _but(system, "without copies", augmented=False)
 
 
 _States = GeneralDistillation | IntermediateDistillation

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from tinybert.errors import TinybertError
 from tinybert.settings import ReproduceSettings
 from tinybert.systems import SYSTEMS, System, find_system
-from tinybert.systems.variants import ablation_systems, without_copies
+from tinybert.systems.variants import ablation_systems, from_teacher, without_copies
 
 __all__ = [
     "Cell",
@@ -64,17 +64,42 @@ def chosen_systems(settings: ReproduceSettings) -> dict[str, System]:
     if settings.ablation != "none":
         if settings.systems:
             raise TinybertError("--ablation says which systems are compared: leave out --systems.")
-        found = ablation_systems(settings.ablation)
-        if settings.ablation == "stages" and settings.augment is not None:
-            found.append(without_copies())
-    elif settings.systems:
-        found = [find_system(name) for name in settings.systems]
+        found = _ablation(settings)
     else:
-        found = [system for system in SYSTEMS.values() if system.paper is not None]
+        chosen = [find_system(name) for name in settings.systems]
+        found = _started(settings, chosen or [s for s in SYSTEMS.values() if s.paper is not None])
     names = [system.name for system in found]
     if len(set(names)) < len(names):
         raise TinybertError(f"--systems {' '.join(settings.systems)} names a system twice.")
     return {s.name: s for s in [teacher, *(s for s in found if not s.is_teacher)]}
+
+
+def _ablation(settings: ReproduceSettings) -> list[System]:
+    assert settings.ablation != "none"
+    if settings.ablation == "start" and settings.starts != "own":
+        raise TinybertError("--ablation start compares the starts by itself: leave out --starts.")
+    found: list[System] = []
+    for start in ("own", "teacher"):
+        if settings.starts in (start, "both"):
+            some = ablation_systems(settings.ablation, start)
+            if settings.ablation == "stages" and settings.augment is not None:
+                some.append(without_copies(some[0]))
+            found += some
+    return found
+
+
+def _started(settings: ReproduceSettings, systems: list[System]) -> list[System]:
+    """The systems with their own starts, on their teacher where there is such a start, or both."""
+    if settings.starts == "own":
+        return systems
+    found: dict[str, System] = {}
+    for system in systems:
+        other = from_teacher(system)
+        if other is None or settings.starts == "both":
+            found[system.name] = system
+        if other is not None:
+            found[other.name] = other
+    return [*found.values()]
 
 
 def takes_copies(settings: ReproduceSettings, system: System) -> bool:
@@ -126,11 +151,22 @@ class Prints:
 
 # What says how to run, which cells there are, or where things lie: those have fingerprints.
 _NOT_ITS_OWN = (
-    *("output", "systems", "ablation", "tasks", "seeds", "seed", "jobs", "keep_models", "dry_run"),
+    *(
+        "output",
+        "systems",
+        "ablation",
+        "starts",
+        "tasks",
+        "seeds",
+        "seed",
+        "jobs",
+        "keep_models",
+        "dry_run",
+    ),
     *("precision", "teacher_precision", "attention", "teacher", "corpus", "data", "augment"),
 )
-_OF_TASKS = ("rows", "task_flops", "teacher_epochs", "teacher_learning_rate", "grid")
-_OF_PRETRAINING = ("corpus_flops", "held_out", "pretraining_seed")
+_OF_TASKS = ("rows", "task_flops", "task_batch", "teacher_epochs", "teacher_learning_rate", "grid")
+_OF_PRETRAINING = ("corpus_flops", "corpus_batch", "held_out", "pretraining_seed")
 
 
 def identity(settings: ReproduceSettings, prints: Prints, cell: Cell) -> dict[str, Any]:
@@ -151,7 +187,7 @@ def identity(settings: ReproduceSettings, prints: Prints, cell: Cell) -> dict[st
     else:
         dropped += _OF_PRETRAINING
     if cell.kind == "teacher":
-        dropped += ("task_flops", "grid", "dropout")
+        dropped += ("task_flops", "task_batch", "grid", "dropout")
     for name in dropped:
         plain.pop(name, None)
     told |= {

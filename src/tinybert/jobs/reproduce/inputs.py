@@ -58,6 +58,11 @@ def check_settings(settings: ReproduceSettings) -> None:
     """
     if settings.grid and settings.scale != "paper":
         raise TinybertError("--grid is the paper's, for --scale paper: leave it out.")
+    if settings.scale == "paper" and (settings.corpus_batch or settings.task_batch):
+        raise TinybertError(
+            "--corpus-batch and --task-batch are for --scale small; the paper's scale has the "
+            "batches of each system's source: leave them out."
+        )
     parse_count(settings.corpus_flops, "--corpus-flops")
     parse_count(settings.task_flops, "--task-flops")
     path = str(settings.teacher)

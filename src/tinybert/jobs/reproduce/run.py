@@ -22,6 +22,7 @@ from tinybert.jobs.reproduce.inputs import check_settings, fixed_choices, prints
 from tinybert.jobs.reproduce.make import rows_of, text_settings
 from tinybert.jobs.reproduce.plan import Plan, make_plan, show_plan
 from tinybert.jobs.reproduce.pool import make_cells
+from tinybert.jobs.reproduce.speed import speed_of
 from tinybert.jobs.reproduce.tables import summary, table, write_tables
 from tinybert.outputs import check_output
 from tinybert.progress import Reporter, duration
@@ -98,9 +99,9 @@ def _made(
     begun = time.perf_counter()
     planned = plan.total(missing, 1)
 
-    def tables() -> dict[str, Any]:
+    def tables(speed: Mapping[str, Any] | None = None) -> dict[str, Any]:
         results = {
-            **summary(systems, found, failures),
+            **summary(systems, found, failures, speed),
             "notes": _notes(settings, systems),
             "seconds": round(sum(each["seconds"] for each in found.values()), 1),
             "settings": json.loads(json.dumps(asdict(asked), default=str)),
@@ -125,7 +126,8 @@ def _made(
         reporter.say(f"{cell.title} FAILED: {reason}")
 
     make_cells(settings, prints, cells, set(found), reporter, done, failed)
-    results = tables()
+    # At the end: cells that are made beside a measurement would blur it.
+    results = tables(speed_of(systems, str(settings.teacher), output, reporter))
     head, lines = table(results)
     reporter.table("GLUE dev sets, scores x 100", head, lines)
     for note in results["notes"]:
@@ -178,6 +180,9 @@ def _notes(settings: ReproduceSettings, systems: dict[str, System]) -> list[str]
         "for each task and seed.",
         "Scores are of the official dev sets; weights were chosen on a part of the training rows.",
     ]
+    notes.append(
+        "Speed-ups are over the teacher: one sequence of 128 tokens, PyTorch float32, processor."
+    )
     notes.append(
         "All seeds of a system share one pre-training: spreads and intervals leave its chance out. "
         "The paper's share is of the average over its nine test columns."

@@ -114,7 +114,8 @@ def plan_part(
         whole = plan_part(settings, system.whole, part, teacher, rows, tokens, regression)
     found: list[Planned] = []
     for own in steps:
-        step = at_small_scale(own) if small else own
+        batch = settings.corpus_batch if part == "corpus" else settings.task_batch
+        step = at_small_scale(own, batch) if small else own
         objectives = step.objectives(given)
         for number, objective in enumerate(objectives, 1):
             name = step.name if len(objectives) == 1 else f"{step.name}-{number}"
@@ -146,10 +147,11 @@ def plan_part(
     return found
 
 
-def at_small_scale(step: Step) -> Step:
-    """The step with its values for a budget of minutes: batch, learning rate, λ of attention."""
+def at_small_scale(step: Step, batch_size: int | None = None) -> Step:
+    """The step with its values for a budget of minutes: batch (or the one that is asked for),
+    learning rate, λ of attention."""
     changes: dict[str, Any] = {
-        "batch_size": step.small_batch_size,
+        "batch_size": batch_size or step.small_batch_size,
         "learning_rate": step.small_learning_rate,
     }
     if any(field.name == "small_attention" for field in fields(step)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -33,12 +34,14 @@ def summary(
     systems: Mapping[str, System],
     found: Mapping[Cell, dict[str, Any]],
     failures: Mapping[Cell, str],
+    speed: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything that ``results.json`` holds besides settings.
 
     ``systems``: name → ``scores`` by column and seed, ``mean``, ``spread``, ``average`` and
-    ``retention`` over all columns (on the seeds that teacher and system both have), sizes, and the
-    paper's figures.
+    ``retention`` over all columns (on the seeds that teacher and system both have), sizes,
+    ``speedup`` over the teacher where ``speed`` has it, and the paper's figures. ``measured``:
+    what speed-ups hold for.
     """
     columns: dict[str, dict[str, Any]] = {}
     table: dict[str, dict[str, Any]] = {name: {} for name in systems}
@@ -69,7 +72,13 @@ def summary(
         each["average"], each["retention"] = own, retention(own, base)
     for name, each in told.items():
         each["failed"] = sorted({text for cell, text in failures.items() if cell.system == name})
-    return {"columns": columns, "systems": told, "paired": paired(table)}
+        each["speedup"] = None if speed is None else speed["speedups"][name]
+    return {
+        "columns": columns,
+        "systems": told,
+        "paired": paired(table),
+        "measured": None if speed is None else speed["measured"],
+    }
 
 
 def _average(
@@ -129,11 +138,22 @@ def _paper_retention(system: System) -> float | None:
 
 
 def compared(name: str, names: Sequence[str]) -> str | None:
-    """The system that ``name`` is held against: the whole method of its size; None for itself."""
-    sizes = ("TinyBERT_6", "TinyBERT_4")
-    half = "_6" in name or name in ("PD", "TinyBERT_6")
-    wanted = sizes[0] if half else sizes[1]
+    """The system that ``name`` is held against: the whole method of its size, of those that start
+    from their teacher the one that does so too; None for itself.
+
+    >>> compared("BERT_TINY-PCA", ["TinyBERT_4", "TinyBERT_4-PCA", "BERT_TINY-PCA"])
+    'TinyBERT_4-PCA'
+    """
+    half = "_6" in name or name.split("-")[0] == "PD"
+    whole = "TinyBERT_6" if half else "TinyBERT_4"
+    same_start = [f"{whole}-PCA", f"{whole}-layers"]
+    wanted = whole
+    if _FROM_TEACHER.search(name) and name not in same_start:
+        wanted = next((each for each in same_start if each in names), whole)
     return wanted if wanted in names and wanted != name and name != BASE else None
+
+
+_FROM_TEACHER = re.compile(r"-(PCA|layers)\b")
 
 
 def paired(
@@ -196,11 +216,13 @@ def table(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
                 _difference(pair),
                 _shown(each["parameters"], 1e-6, "M"),
                 _shown(each["flops_128"], 1e-9, "G", 2),
+                _shown(each["speedup"], 1, "x"),
+                _shown(paper.get("speedup"), 1, "x"),
             ]
         )
     head = [f"{column} ({found['metric']})" for column, found in columns.items()]
     kept_columns = ["average", "kept", "kept (paper)", "behind TinyBERT", "parameters", "FLOPs"]
-    return ["system", *head, *kept_columns], lines
+    return ["system", *head, *kept_columns, "speed-up", "speed-up (paper)"], lines
 
 
 def _shown(value: float | None, factor: float, unit: str, digits: int = 1) -> str:

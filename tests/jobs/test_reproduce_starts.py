@@ -1,0 +1,96 @@
+"""Systems on starts of their own and of their teacher; batches; the speed that stands beside."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from transformers import BertConfig
+
+import tinybert
+from support.reproduction import asked, make_place
+from tinybert.jobs.reproduce.cells import chosen_systems
+from tinybert.jobs.reproduce.stages import plan_part
+from tinybert.jobs.reproduce.tables import compared
+from tinybert.settings import ReproduceSettings
+from tinybert.systems import SYSTEMS
+from tinybert.systems.variants import from_teacher
+
+
+def test_every_random_start_has_one_on_the_teacher() -> None:
+    for system in SYSTEMS.values():
+        other = from_teacher(system)
+        if system.start == "random" and system.name != "MobileBERT_TINY":
+            assert other is not None
+            assert other.steps == system.steps
+            assert other.shape == system.shape
+            wide = system.shape.hidden == 768
+            assert other.start == ("layers" if wide else "pca"), system.name
+        else:
+            assert other is None
+    assert from_teacher(SYSTEMS["TinyBERT_4"]) is SYSTEMS["TinyBERT_4-PCA"]
+
+
+def test_starts_choose_the_rows_of_the_table() -> None:
+    own = chosen_systems(ReproduceSettings())
+    teacher = chosen_systems(ReproduceSettings(starts="teacher"))
+    both = chosen_systems(ReproduceSettings(starts="both"))
+    assert len(own) == len(teacher) == 11
+    assert both.keys() == own.keys() | teacher.keys()
+    changed = {"BERT_TINY", "BERT_SMALL", "PD", "TinyBERT_4", "TinyBERT_6"}
+    assert own.keys() - teacher.keys() == changed
+    assert {name for name in teacher if name.endswith("-layers")} == {
+        "PD-layers",
+        "TinyBERT_6-layers",
+    }
+    assert compared("PD-layers", list(both)) == "TinyBERT_6-layers"
+    assert compared("BERT_TINY-PCA", list(both)) == "TinyBERT_4-PCA"
+    assert compared("TinyBERT_4-PCA", list(both)) == "TinyBERT_4"
+    assert compared("BERT_4-PKD", list(both)) == "TinyBERT_4"
+
+
+def test_an_ablation_on_the_teachers_start(place: Path) -> None:
+    results = tinybert.reproduce(**asked(place, ablation="mapping", starts="teacher"))
+    names = [*results["systems"]]
+    assert names[1:] == [
+        "TinyBERT_4-PCA",
+        "TinyBERT_4-PCA top mapping",
+        "TinyBERT_4-PCA bottom mapping",
+    ]
+    assert all(results["systems"][name]["start"] == "pca" for name in names[1:])
+    assert results["paired"].keys() == set(names[2:])
+    assert {pair["against"] for pair in results["paired"].values()} == {"TinyBERT_4-PCA"}
+
+
+def test_smaller_batches_make_more_steps_of_the_same_operations() -> None:
+    config = BertConfig()
+    for part in ("corpus", "task"):
+        wide = ReproduceSettings(corpus_batch=64, task_batch=64)
+        narrow = ReproduceSettings(corpus_batch=8, task_batch=8)
+        for name in ("TinyBERT_4", "DistilBERT_4", "PD"):
+            system = SYSTEMS[name]
+            few = plan_part(wide, system, part, config, 20_000, 800e3)
+            many = plan_part(narrow, system, part, config, 20_000, 800e3)
+            assert {each.batch_size for each in many} == {8}
+            assert sum(e.flops for e in many) == pytest.approx(sum(e.flops for e in few), rel=0.1)
+            assert sum(e.steps for e in many) > 6 * sum(e.steps for e in few)
+
+
+def test_speed_is_measured_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = tinybert.reproduce(**asked(place, systems=["BERT_4-PKD"]))
+    file = place / "table" / "speed.json"
+    kept = json.loads(file.read_text())
+    assert kept["speedups"].keys() == {"BERT_BASE", "BERT_4-PKD"}
+    assert kept["measured"]["length"] == 128
+    more = tinybert.reproduce(**asked(place, systems=["BERT_4-PKD", "TinyBERT_4"]))
+    for name, value in kept["speedups"].items():
+        assert more["systems"][name]["speedup"] == first["systems"][name]["speedup"] == value
+    assert more["systems"]["TinyBERT_4"]["speedup"] > 0
+    line = (place / "table" / "results.md").read_text().splitlines()[0]
+    assert line.endswith("| speed-up | speed-up (paper) |")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return make_place(tmp_path)
