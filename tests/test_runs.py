@@ -1,4 +1,4 @@
-"""The job files in ``runs/`` that no other test runs."""
+"""The job files in ``runs/`` that no other test runs: planned, then run, on small models."""
 
 from __future__ import annotations
 
@@ -8,39 +8,93 @@ import subprocess
 import sys
 from pathlib import Path
 
-from support import tiny
+import pytest
+
+from support import authors, tiny
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def test_the_job_of_systems_and_ablations(tmp_path: Path) -> None:
-    """``runs/glue_gpu.sh`` from text and GLUE's files to tables, on a small teacher."""
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A teacher with an output head, a text, and SST-2 in GLUE's layout."""
     tiny.masked_lm(layers=3, width=64).save_pretrained(tmp_path / "teacher")
     tiny.tokenizer().save_pretrained(tmp_path / "teacher")
-    text = tiny.corpus_file(tmp_path / "text.txt", 40)
+    tiny.corpus_file(tmp_path / "text.txt", 40)
     for name, count in (("train", 40), ("dev", 20)):
         texts, _ = tiny.sentences(count, seed=len(name))
         rows = [f"{t} {i}\t{i % 2}" for i, t in enumerate(texts)]
         path = tmp_path / "glue" / "SST-2" / f"{name}.tsv"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join(["sentence\tlabel", *rows]) + "\n")
-    more = {"CORPUS_FLOPS": "20M", "TASK_FLOPS": "10M", "SEEDS": "1", "JOBS": "1"}
-    more |= {"TASKS": "sst-2", "ABLATIONS": "mapping", "PYTHON": sys.executable}
-    more |= {
-        "TEXT": str(text),
-        "DATA": str(tmp_path / "glue"),
-        "TEACHER": str(tmp_path / "teacher"),
-        "DIRECTORY": str(tmp_path / "out"),
+    return tmp_path
+
+
+def run(place: Path, job: str, *flags: str, **more: str) -> str:
+    """What a job says; its variables are ``more`` and the places of teacher, text and rows."""
+    variables = {
+        "TEXT": str(place / "text.txt"),
+        "DATA": str(place / "glue"),
+        "TEACHER": str(place / "teacher"),
+        "MASKED_LM": str(place / "teacher"),
+        "DIRECTORY": str(place / "out"),
+        "PYTHON": sys.executable,
+        "OMP_NUM_THREADS": "1",
     }
     done = subprocess.run(
-        [str(ROOT / "runs" / "glue_gpu.sh"), "--teacher-epochs", "1", "--max-length", "128"],
-        env=os.environ | more | {"OMP_NUM_THREADS": "1"},
+        [str(ROOT / "runs" / job), *flags],
+        env=os.environ | variables | more,
         capture_output=True,
         text=True,
         timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    systems = json.loads((tmp_path / "out" / "systems" / "results.json").read_text())["systems"]
-    assert len(systems) == 11
-    assert (tmp_path / "out" / "systems" / "ablation-mapping.md").is_file()
+    return done.stderr + done.stdout
+
+
+@pytest.mark.timeout(600)
+def test_the_job_of_systems_and_ablations(place: Path) -> None:
+    """``runs/glue_gpu.sh`` from text and GLUE's files to tables."""
+    more = {"CORPUS_FLOPS": "20M", "TASK_FLOPS": "10M", "SEEDS": "1", "JOBS": "1"}
+    more |= {"TASKS": "sst-2", "ABLATIONS": "mapping"}
+    run(place, "glue_gpu.sh", "--teacher-epochs", "1", "--max-length", "128", **more)
+    table = place / "out" / "systems"
+    assert len(json.loads((table / "results.json").read_text())["systems"]) == 11
+    assert (table / "ablation-mapping.md").is_file()
+
+
+@pytest.mark.timeout(600)
+def test_the_whole_paper(place: Path) -> None:
+    """``runs/glue_paper.sh``: corpus, copies, then the paper's stages at the paper's lengths."""
+    more = {"TASKS": "sst-2", "SEEDS": "1", "COPIES": "2", "SYSTEMS": "TinyBERT_4"}
+    more["ROWS"] = "20"
+    plan = run(place, "glue_paper.sh", "--dry-run", **more)
+    assert "paper scale" in plan
+    assert not (place / "out" / "table").exists()
+    run(place, "glue_paper.sh", "--teacher-epochs", "1", **more)
+    cell = place / "out" / "table" / "students" / "sst-2" / "seed-42" / "TinyBERT_4"
+    results = json.loads((cell / "results.json").read_text())
+    assert results["trained_rows"] > 20  # copies too
+    epochs = {stage["name"]: stage["schedule"]["steps"] for stage in results["stages"]}
+    rows = results["trained_rows"]
+    assert epochs["intermediate"] == 20 * -(-rows // 32)
+    assert epochs["prediction"] == 3 * -(-rows // 32)
+
+
+@pytest.mark.timeout(600)
+def test_one_task_from_a_published_student(place: Path) -> None:
+    """``runs/sst2_paper.sh`` from a directory in the place of the authors' general student."""
+    config = authors.sizes(hidden_size=32, emb_size=32)
+    authors.write(place / "published", config, authors.weights(config, teacher_width=64))
+    general = place / "general"
+    command = [sys.executable, "-m", "tinybert", "convert", "--model", str(place / "published")]
+    subprocess.run([*command, "--output", str(general), "--quiet"], check=True)
+    more = {"COPIES": "2", "STUDENT": str(general), "STATES": "2", "PREDICTIONS": "1"}
+    plan = run(place, "sst2_paper.sh", "--dry-run", **more)
+    assert not (place / "out" / "student").exists()
+    assert "2 epochs" in plan or "epochs" in plan
+    run(place, "sst2_paper.sh", "--teacher-epochs", "1", **more)
+    results = json.loads((place / "out" / "student" / "results.json").read_text())
+    assert results["student"]["hidden"] == 32
+    assert results["augmented_rows"] > results["rows"]["train"]

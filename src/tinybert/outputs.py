@@ -24,6 +24,7 @@ from typing import Any
 from tinybert.errors import TinybertError
 
 __all__ = [
+    "cache_directory",
     "check_output",
     "check_space",
     "clear_errors",
@@ -396,3 +397,9 @@ def _size(count: float) -> str:
         if count >= scale:
             return f"{count / scale:.1f} {unit}"
     return f"{count:.0f} bytes"
+
+
+def cache_directory() -> Path:
+    """Where what was fetched is kept: ``$XDG_CACHE_HOME/tinybert`` or ``~/.cache/tinybert``."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base).expanduser() / "tinybert"

@@ -66,8 +66,9 @@ class StudentSettings(Checked):
     student: str = setting(
         "auto",
         "layers x width (4x312), full form layers x width x feed-forward x heads "
-        "(4x312x1200x12), a name (tinybert-4), or a student's directory; auto: follows from the "
-        "teacher and the data, and says why",
+        "(4x312x1200x12), a name (tinybert-4), a student's directory or Hub name (the authors' "
+        "TinyBERT_General_4L_312D and 6L_768D too); auto: follows from the teacher and the data, "
+        "and says why",
         "student",
     )
     start: Start = setting(
