@@ -65,6 +65,17 @@ def test_the_job_of_systems_and_ablations(place: Path) -> None:
 
 
 @pytest.mark.timeout(600)
+def test_the_table_of_a_laptop(place: Path) -> None:
+    """``runs/glue_small.sh``: an output head for an encoder without one, then the table."""
+    tiny.saved_encoder(place / "encoder", layers=3, width=64)
+    more = {"ENCODER": str(place / "encoder"), "HEAD_STEPS": "1", "MLM_STEPS": "1", "SEEDS": "1"}
+    more |= {"TASKS": "sst-2", "TASK_FLOPS": "10M", "JOBS": "1", "ABLATIONS": ""}
+    run(place, "glue_small.sh", "--systems", "BERT_4-PKD", "--teacher-epochs", "1", **more)
+    systems = json.loads((place / "out" / "table" / "results.json").read_text())["systems"]
+    assert systems["BERT_4-PKD"]["scores"]["SST-2"]
+
+
+@pytest.mark.timeout(600)
 def test_the_whole_paper(place: Path) -> None:
     """``runs/glue_paper.sh``: corpus, copies, then the paper's stages at the paper's lengths."""
     more = {"TASKS": "sst-2", "SEEDS": "1", "COPIES": "2", "SYSTEMS": "TinyBERT_4"}

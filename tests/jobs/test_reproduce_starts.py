@@ -10,9 +10,12 @@ from transformers import BertConfig
 
 import tinybert
 from support.reproduction import asked, make_place
+from tinybert.jobs.reproduce import speed
 from tinybert.jobs.reproduce.cells import chosen_systems
+from tinybert.jobs.reproduce.speed import SPEED_FILE, speed_of
 from tinybert.jobs.reproduce.stages import plan_part
 from tinybert.jobs.reproduce.tables import compared
+from tinybert.progress import Reporter
 from tinybert.settings import ReproduceSettings
 from tinybert.systems import SYSTEMS
 from tinybert.systems.variants import from_teacher
@@ -50,21 +53,31 @@ def test_starts_choose_the_rows_of_the_table() -> None:
     assert compared("BERT_4-PKD", list(both)) == "TinyBERT_4"
 
 
-def test_an_ablation_on_the_teachers_start(place: Path) -> None:
-    results = tinybert.reproduce(**asked(place, ablation="mapping", starts="teacher"))
-    names = [*results["systems"]]
-    assert names[1:] == [
-        "TinyBERT_4-PCA",
-        "TinyBERT_4-PCA top mapping",
-        "TinyBERT_4-PCA bottom mapping",
-    ]
-    assert all(results["systems"][name]["start"] == "pca" for name in names[1:])
-    assert results["paired"].keys() == set(names[2:])
-    assert {pair["against"] for pair in results["paired"].values()} == {"TinyBERT_4-PCA"}
+def test_an_ablation_on_the_teachers_start() -> None:
+    for ablation, count in (("losses", 6), ("stages", 3), ("mapping", 3)):
+        names = [*chosen_systems(ReproduceSettings(ablation=ablation, starts="teacher"))][1:]
+        assert names[0] == "TinyBERT_4-PCA"
+        assert len(names) == count
+        assert {compared(name, names) for name in names[1:]} == {"TinyBERT_4-PCA"}
+        both = chosen_systems(ReproduceSettings(ablation=ablation, starts="both"))
+        own = chosen_systems(ReproduceSettings(ablation=ablation))
+        assert both.keys() == {*own, *names}
+        assert compared(names[1], list(both)) == "TinyBERT_4-PCA"
+        assert all(system.start == "pca" for name, system in both.items() if name in names)
+
+
+def test_a_student_on_its_teacher_is_made(place: Path) -> None:
+    results = tinybert.reproduce(**asked(place, systems=["BERT_TINY"], starts="teacher"))
+    made = results["systems"]["BERT_TINY-PCA"]
+    assert made["start"] == "pca"
+    assert made["scores"]["SST-2"]
+    assert made["speedup"] > 0
+    line = (place / "table" / "results.md").read_text().splitlines()[0]
+    assert line.endswith("| speed-up | speed-up (paper) |")
 
 
 def test_smaller_batches_make_more_steps_of_the_same_operations() -> None:
-    config = BertConfig()
+    config = BertConfig(num_hidden_layers=6, hidden_size=48, intermediate_size=96)
     for part in ("corpus", "task"):
         wide = ReproduceSettings(corpus_batch=64, task_batch=64)
         narrow = ReproduceSettings(corpus_batch=8, task_batch=8)
@@ -78,17 +91,18 @@ def test_smaller_batches_make_more_steps_of_the_same_operations() -> None:
 
 
 def test_speed_is_measured_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = tinybert.reproduce(**asked(place, systems=["BERT_4-PKD"]))
-    file = place / "table" / "speed.json"
-    kept = json.loads(file.read_text())
-    assert kept["speedups"].keys() == {"BERT_BASE", "BERT_4-PKD"}
-    assert kept["measured"]["length"] == 128
-    more = tinybert.reproduce(**asked(place, systems=["BERT_4-PKD", "TinyBERT_4"]))
-    for name, value in kept["speedups"].items():
-        assert more["systems"][name]["speedup"] == first["systems"][name]["speedup"] == value
-    assert more["systems"]["TinyBERT_4"]["speedup"] > 0
-    line = (place / "table" / "results.md").read_text().splitlines()[0]
-    assert line.endswith("| speed-up | speed-up (paper) |")
+    teacher, output = str(place / "teacher"), place / "table"
+    output.mkdir()
+    quiet = Reporter(quiet=True)
+    some = {name: SYSTEMS[name] for name in ("BERT_BASE", "BERT_4-PKD")}
+    first = speed_of(some, teacher, output, quiet)
+    assert first["speedups"].keys() == some.keys()
+    assert first["measured"]["length"] == 128
+    more = speed_of(some | {"PD": SYSTEMS["PD"]}, teacher, output, quiet)
+    assert more["speedups"].items() > first["speedups"].items()
+    assert json.loads((output / SPEED_FILE).read_text()) == more
+    monkeypatch.setattr(speed, "speedups_over", lambda *_: pytest.fail("measured again"))
+    assert speed_of(some, teacher, output, quiet) == more
 
 
 @pytest.fixture
