@@ -23,7 +23,7 @@ from tinybert import cli, settings
 from tinybert.cli.options import GROUPS, flag
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")])
+PAGES = sorted([*ROOT.glob("README*.md"), ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")])
 SETTINGS_PAGE = ROOT / "docs" / "reference" / "settings.md"
 SHELL = {"", "sh", "bash", "shell", "console"}
 
@@ -108,6 +108,28 @@ def test_make_targets_exist() -> None:
             assert target in targets, f"{named(page)}: make {target}"
 
 
+def outline(page: Path) -> dict[str, list[str]]:
+    """What is the same in every language: commands, code, links, headings' levels, figures."""
+    text = page.read_text("utf-8")
+    code = [re.sub(r" *#.*", "", block) for _, block in blocks(page)]
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)) if "README" not in link]
+    return {
+        "code": code,
+        "links": links,
+        "headings": re.findall(r"^#+(?= )", prose(page), re.M),
+        "tables": [str(line.count("|")) for line in text.splitlines() if line.startswith("|")],
+        "spans": sorted(set(re.findall(r"`([^`\n]+)`", prose(page)))),
+        "figures": sorted(re.findall(r"\d+(?:[.,]\d+)+", text)),
+    }
+
+
+def test_the_japanese_readme_says_what_the_english_one_says() -> None:
+    english, japanese = (ROOT / name for name in ("README.md", "README.ja.md"))
+    assert outline(japanese) == outline(english)
+    for page, other in ((english, japanese), (japanese, english)):
+        assert f"]({other.name})" in "".join(page.read_text("utf-8").splitlines()[:4])
+
+
 PYTHON = [
     (named(page), text)
     for page in PAGES
@@ -134,7 +156,8 @@ def test_python_names_exist(page: str, text: str) -> None:
 
 def settings_of(verb: str) -> str:
     """``corpus build`` → ``CorpusBuildSettings``."""
-    return "".join(word.capitalize() for word in re.split("[ _]", verb)) + "Settings"
+    words = re.split("[ _]", verb.removesuffix("_model"))  # `tinybert export` is `export_model`
+    return "".join(word.capitalize() for word in words) + "Settings"
 
 
 def test_the_term_shown_in_the_architecture_runs() -> None:

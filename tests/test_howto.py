@@ -12,6 +12,8 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,16 +22,18 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel, AutoTokenizer, pipeline
 
-from support import howto, tiny
+from support import cuttable, forms, howto, tiny, web
 from tinybert.cli import main
-from tinybert.jobs import general, mlm, pace, profile
+from tinybert.contest import random_models
+from tinybert.jobs import bench, general, mlm, pace, profile
 from tinybert.jobs.pace import Pace
 from tinybert.measure import Latency, flops
 from tinybert.sizing import fit
 from tinybert.tasks.glue.facts import GLUE
 from tinybert.tasks.reading import columns
+from tinybert.webpage.third_party import packages
 
 ROOT = Path(__file__).resolve().parent.parent / "docs" / "how-to"
 HEAD_STEPS = mlm.DEFAULT_HEAD_STEPS
@@ -84,6 +88,8 @@ BUILD = "corpus build --teacher bert-base-uncased --output new"
 LEARN = "general --teacher bert-base-uncased --corpus text.txt --output new"
 ALIKE = "evaluate --model student-encoder"
 FILL = "mlm --model student-encoder --corpus text.txt --output new"
+SHOW = "page --output new"
+TRIM = "trim student --output new"
 COPY = "augment --data train.csv --masked-lm masked-lm --output new"
 ERRORS: dict[str, dict[str, str]] = {
     "own-csv": {
@@ -174,6 +180,26 @@ ERRORS: dict[str, dict[str, str]] = {
         ),
         "--max-latency fast is no time": f"{SIZED} --max-latency fast",
     },
+    "report": {
+        "there is no directory nowhere: give the directory of a finished student": "report nowhere",
+        "has no results.json": "report bert-base-uncased",
+        "results.json is no JSON": "report half-written",
+        "page.html exists already: choose another name": "report student --output page.html",
+        "give one in quotes, or two of a pair": "report student --sentence lock the queue",
+    },
+    "vocabulary": {
+        "the text is missing: give text with --corpus, or rows with --data": TRIM,
+        "--pieces 20 is too few: … pieces stay always": f"{TRIM} --corpus text.txt --pieces 20",
+        "% of this text is [UNK] to the tokenizer of student": f"{TRIM} --corpus greek.txt",
+        "is of the kind WordLevel, whose vocabulary cannot be cut": (
+            "trim teacher --output new --corpus text.txt"
+        ),
+        "has no tokenizer": "trim bare --output new --corpus text.txt",
+        "student answers with negative, positive and the rows' labels are bad, good": (
+            f"{TRIM} --data other.csv"
+        ),
+        "output directory … exists already": "trim student --corpus text.txt --output small",
+    },
     "corpus": {
         "there is no file or directory nowhere.txt": f"{BUILD} --corpus nowhere.txt",
         "texts/broken.txt.gz is cut short or broken": f"{BUILD} --corpus spoilt/texts/*.gz",
@@ -206,6 +232,17 @@ ERRORS: dict[str, dict[str, str]] = {
         "there is no file or directory nowhere.txt": f"{FILL} --corpus nowhere.txt",
         "output directory … exists already": f"{FILL} --output filler",
     },
+    "browser-page": {
+        "is not exported, and the page runs an int8 ONNX model": f"{SHOW} teacher",
+        "has no int8 model": f"{SHOW} float-only",
+        "has no tokenizer.json, which the page reads": f"{SHOW} tokenless",
+        "is an encoder without a classifier": f"{SHOW} exported-encoder",
+        "the page asks for two texts with … between them": (
+            f"{SHOW} exported --texts 2 --examples lock"
+        ),
+        "holds no onnxruntime-web": f"{SHOW} exported --assets texts",
+        "output directory … exists already": "page exported --output page",
+    },
     "many-machines": {
         "was built with another tokenizer than the teacher's": (
             "general --teacher stranger --corpus corpus --output new"
@@ -230,6 +267,23 @@ ERRORS: dict[str, dict[str, str]] = {
         "table",
         "there is no system TinyBERT_5: did you mean": f"{TABLE} --systems TinyBERT_5",
     },
+    "bench": {
+        "there is no form onnx-int4: did you mean onnx-int8?": "bench teacher --forms onnx-int4",
+        "has no form onnx-int8, it has pytorch-float32, pytorch-bfloat16": (
+            "bench teacher exported --forms onnx-int8"
+        ),
+        "takes 128 tokens at most, --length 512 was asked for": "bench teacher --length 512",
+        "is no model directory": "bench glue",
+        "means no shape": "bench BERT_HUGE:random",
+        "give a file that ends in .png, .svg, .pdf": "bench teacher --plot bench.gif",
+        "there is no directory nowhere": "bench teacher --json nowhere/bench.json",
+        "no score of bert-base-uncased is known": (
+            "bench bert-base-uncased --plot new.svg --against score"
+        ),
+    },
+    "run-anywhere": {
+        "output directory … exists already": "export teacher --output exported",
+    },
     "systems": {
         "there is no system TinyBERT_5: did you mean": "systems show TinyBERT_5",
         "systems what? Say": "systems TinyBERT_4",
@@ -249,7 +303,7 @@ def test_page(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     page = read((ROOT / f"{name}.md").read_text("utf-8"))
-    assert {"sh", "python"} == {language for language, _ in page.blocks}
+    assert {"sh", "python"} == {language for language, _ in page.blocks if language != "js"}
     place = tmp_path / "place"
     shutil.copytree(inputs, place)
     monkeypatch.chdir(place)
@@ -261,6 +315,12 @@ def test_page(
         slow = Pace(step_seconds=150.0, tokens_per_step=1e3, evaluation_seconds=0.1, peak_bytes=0)
         monkeypatch.setattr(pace, "measure_pace", lambda *_: slow)
         monkeypatch.setattr(general, "measure_pace", lambda *_: slow)
+    if name == "browser-page":  # scripts of others are not fetched in a test
+        web.stand_in(monkeypatch, tmp_path / "npm")
+    if name == "vocabulary":
+        cuttable.for_the_page(place)
+    if name == "bench":
+        one_small_round(monkeypatch)
     if name == "systems":
         monkeypatch.setattr(profile, "latency", by_flops)
     if name == "masked-lm":  # fewer steps than a real head takes
@@ -269,6 +329,7 @@ def test_page(
     for language, text in page.blocks:
         if language == "python":
             exec(compile(text, f"{name}.md", "exec"), space)
+        if language != "sh":
             continue
         for line in text.replace("\\\n", " ").splitlines():
             words = shlex.split(line)
@@ -289,6 +350,27 @@ def test_page(
         said = one_spaced(capsys.readouterr().err)
         assert pattern(error).search(said), f"{command}\n{said}"
         assert set(place.rglob("*")) == there, f"{command} left something behind"
+
+
+def one_small_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A contest in this process, of few passes and rows, whose shape is small."""
+    real_config, real_texts = bench.random_config, bench.real_texts
+
+    def config(name: str) -> Any:
+        return tiny.config(num_labels=2) if name == "12x768" else real_config(name)
+
+    def texts(data: Any, task: Any, text: Any, count: int, reporter: Any) -> Any:
+        return real_texts(data, task, text, min(count, 8), reporter)
+
+    def export(directory: Path, *_: Any) -> None:
+        shutil.copytree("exported/onnx", directory / "onnx")
+
+    monkeypatch.setattr(bench, "running", forms.here)
+    monkeypatch.setattr(bench, "PASSES_A_TURN", 20)
+    monkeypatch.setattr(bench, "export_random", export)
+    monkeypatch.setattr(bench, "real_texts", texts)
+    for module in (bench, random_models):
+        monkeypatch.setattr(module, "random_config", config)
 
 
 def by_flops(models: Mapping[str, Any], **options: Any) -> dict[str, Latency]:
@@ -405,6 +487,17 @@ def glue(place: Path, space: dict[str, Any], text: str) -> None:
     assert len(answers) == 10
 
 
+def vocabulary(place: Path, space: dict[str, Any], text: str) -> None:
+    """Known words score as before; the keys are those that the page explains."""
+    found = space["found"]
+    assert found["scores"]["before"] == found["scores"]["after"]
+    assert found["coverage"]["share_of_words_kept"] == 1
+    assert not found.keys() - set(re.findall(r"`(\w+)`", text))
+    sizes = [len(AutoTokenizer.from_pretrained(place / f"small{n}")) for n in ("", "-2", "-3")]
+    assert sizes[2] <= 80 < len(AutoTokenizer.from_pretrained(place / "student"))
+    assert sizes[0] == found["after"]["pieces"]
+
+
 def masked_lm(place: Path, space: dict[str, Any], text: str) -> None:
     """What the page says of masks are the defaults; the encoder is the same to the bit."""
     results = results_in(place / "filler")
@@ -419,6 +512,55 @@ def masked_lm(place: Path, space: dict[str, Any], text: str) -> None:
         assert name.startswith("pooler") or tensor.equal(before.state_dict()[name]), name
 
 
+def browser_page(place: Path, space: dict[str, Any], text: str) -> None:
+    """The versions that the page names are those that are fetched; titles and examples arrive."""
+    install = " ".join(package.exact for package in packages())
+    assert f"`npm install --ignore-scripts {install}`" in text
+    assert web.told(place / "page")["title"] == "Film reviews"
+    assert web.told(place / "page-2")["examples"] == [["lock the file"], ["wait for the server"]]
+    assert space["made"]["bytes"] == sum(space["made"]["files"].values())
+
+
+def bench_page(place: Path, space: dict[str, Any], text: str) -> None:
+    """All names of forms are on the page; the files hold what was printed."""
+    written = json.loads((place / "bench.json").read_text("utf-8"))
+    assert {each["model"] for each in written["results"]} == {
+        "bert-base-uncased", "teacher", "exported",
+    }  # fmt: skip
+    assert "| 12x768:random | onnx-int8 |" in (place / "bench.md").read_text("utf-8")
+    assert [each["form"] for each in space["found"]["results"]] == ["pytorch-float32", "onnx-int8"]
+
+
+def run_anywhere(place: Path, space: dict[str, Any], text: str) -> None:
+    """The ten lines need neither torch nor transformers, and answer as they do."""
+    code = "\n".join(block for language, block in read(text).blocks if language == "python")
+    forbid = "import sys\nsys.modules |= dict.fromkeys(('torch', 'transformers', 'tinybert'))\n"
+    lines = [line for line in code.splitlines() if line.strip() and "import" not in line]
+    assert len(lines) <= 10
+    words = [sys.executable, "-c", forbid + code]
+    answered = subprocess.run(words, cwd=place, capture_output=True, text=True, timeout=120)
+    assert answered.returncode == 0, answered.stderr
+    texts = ["lock thread queue", "open file path"]
+    classify = pipeline("text-classification", str(place / "teacher"))
+    labels = [each["label"] for each in classify(texts)]
+    assert answered.stdout.strip() == str(labels)
+    tokens = AutoTokenizer.from_pretrained(place / "exported")(
+        texts, padding=True, return_tensors="np"
+    )
+    for name, array in space["inputs"].items():
+        assert (tokens[name] == array).all()
+    session, ids = space["session"], space["inputs"]["input_ids"]
+    wrong = {
+        "Unexpected input data type": ids.astype("int32"),
+        "indices element out of data bounds": ids + 10_000,
+        "Invalid rank for input": ids[0],
+    }
+    for said, given in wrong.items():
+        assert f"`{said}`" in text
+        with pytest.raises(Exception, match=said):
+            session.run(None, space["inputs"] | {"input_ids": given})
+
+
 PROOFS: dict[str, Callable[[Path, dict[str, Any], str], None]] = {
     "own-csv": own_csv,
     "no-labels": no_labels,
@@ -428,6 +570,10 @@ PROOFS: dict[str, Callable[[Path, dict[str, Any], str], None]] = {
     "size-by-need": size_by_need,
     "glue": glue,
     "masked-lm": masked_lm,
+    "bench": bench_page,
+    "run-anywhere": run_anywhere,
+    "vocabulary": vocabulary,
+    "browser-page": browser_page,
 }
 
 

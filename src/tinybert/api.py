@@ -9,38 +9,48 @@ from tinybert.cli.options import checked_values
 from tinybert.progress import Reporter
 from tinybert.settings import (
     AugmentSettings,
+    BenchSettings,
     ConvertSettings,
     CorpusBuildSettings,
     CorpusShowSettings,
     DistillSettings,
     EvaluateSettings,
+    ExportSettings,
     FinetuneSettings,
     GeneralSettings,
     GlueSettings,
     MlmSettings,
+    PageSettings,
     PredictSettings,
     ProfileSettings,
+    ReportSettings,
     ReproduceSettings,
     SystemsSettings,
     SystemsShowSettings,
+    TrimSettings,
 )
 
 __all__ = [
     "augment",
+    "bench",
     "convert",
     "corpus_build",
     "corpus_show",
     "distill",
     "evaluate",
+    "export_model",
     "finetune",
     "general",
     "glue",
     "list_systems",
     "mlm",
+    "page",
     "predict",
     "profile",
+    "report",
     "reproduce",
     "show_system",
+    "trim",
 ]
 
 
@@ -178,6 +188,50 @@ def predict(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
     return run_predict(_settings(PredictSettings, settings), Reporter(quiet))
 
 
+def trim(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
+    """Cut a model's vocabulary to the pieces that given text needs; see :func:`general`.
+
+    ``model``, ``output``, and ``corpus`` or ``data`` of :class:`tinybert.settings.TrimSettings` are
+    needed.
+
+    Returns:
+        Sizes before and after, coverage of other text, scores, as ``vocabulary.json`` has them.
+    """
+    from tinybert.jobs.trim import run_trim
+
+    return run_trim(_settings(TrimSettings, settings), Reporter(quiet))
+
+
+def bench(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
+    """Compare models in every form that they have; see :func:`general`.
+
+    ``models`` of :class:`tinybert.settings.BenchSettings` are needed, directories or names; all is
+    compared with the first.
+
+    Returns:
+        ``measured``, what the figures hold for, and ``results``, one dictionary a model and form.
+    """
+    from tinybert.jobs.bench import run_bench
+
+    given = settings.get("models", [])
+    settings["models"] = [str(m) for m in ([given] if isinstance(given, (str, Path)) else given)]
+    return run_bench(_settings(BenchSettings, settings), Reporter(quiet))
+
+
+def export_model(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
+    """Write a model as ONNX, int8 and OpenVINO, checked against PyTorch; see :func:`general`.
+
+    ``model`` and ``output`` of :class:`tinybert.settings.ExportSettings` are needed.
+    (``tinybert.export`` is the package that writes model cards.)
+
+    Returns:
+        What ``export.json`` holds: forms with sizes, differences and scores, versions.
+    """
+    from tinybert.jobs.export import run_export
+
+    return run_export(_settings(ExportSettings, settings), Reporter(quiet))
+
+
 def convert(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
     """Turn a checkpoint of the authors' code into a Hugging Face directory; see :func:`general`.
 
@@ -189,6 +243,32 @@ def convert(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
     from tinybert.jobs.convert import run_convert
 
     return run_convert(_settings(ConvertSettings, settings), Reporter(quiet))
+
+
+def page(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
+    """Write a web page on which an exported model answers as one types; see :func:`general`.
+
+    ``model`` and ``output`` of :class:`tinybert.settings.PageSettings` are needed.
+
+    Returns:
+        ``output``, what the page says, ``bytes``, and ``files`` with the bytes of each.
+    """
+    from tinybert.jobs.page import run_page
+
+    return run_page(_settings(PageSettings, settings), Reporter(quiet))
+
+
+def report(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
+    """Write a finished run as one page of HTML; see :func:`general`.
+
+    ``run``, the student's directory, of :class:`tinybert.settings.ReportSettings` is needed.
+
+    Returns:
+        ``report``, the file written; ``missing``, sentences on what could not be shown.
+    """
+    from tinybert.jobs.report import run_report
+
+    return run_report(_settings(ReportSettings, settings), Reporter(quiet))
 
 
 def reproduce(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:

@@ -323,7 +323,7 @@ class Run:
     ) -> Path:
         """Publish the last student as the output directory, with ``files`` beside it.
 
-        Text is written as it is, anything else as JSON. The log of every stage goes along as
+        Text and bytes are written as they are, anything else as JSON. The log of every stage goes along as
         ``log.jsonl``, one line an entry. Without ``weights`` there is no student among them.
         """
         self.state.wait_for_everyone()  # the others may still read what is about to go
@@ -338,6 +338,8 @@ class Run:
                 for name, content in files.items():
                     if isinstance(content, str):
                         (temporary / name).write_text(content, encoding="utf-8")
+                    elif isinstance(content, bytes):
+                        (temporary / name).write_bytes(content)
                     else:
                         write_json_whole(temporary / name, content)
             self.discard()

@@ -12,7 +12,7 @@ from transformers import pipeline
 
 import tinybert.demo_teacher
 import tinybert.jobs.demo as demo
-from support import tiny
+from support import pages, tiny
 from tinybert.errors import TinybertError
 from tinybert.progress import Reporter
 from tinybert.settings import DemoSettings
@@ -52,6 +52,11 @@ def settings(place: Path, **more: object) -> DemoSettings:
 
 def test_the_whole_course(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = demo.run_demo(settings(small, seeds=2), Reporter())
+    seen = pages.read((small / "out" / "report.html").read_text("utf-8"))
+    pages.check_alone(seen)
+    assert any(tag == "img" for tag, _ in seen.tags)  # the teacher was still there
+    assert len(seen.table("Figures of every class")) == 5
+    assert {row[0] for row in seen.table("Scores of")} >= CONTROLS
     written = json.loads((small / "out" / "results.json").read_text())
     assert written["controls"].keys() == CONTROLS
     assert written["student"]["score"] == results["student"]["score"]

@@ -114,7 +114,9 @@ def test_a_task_student(place: Path, distilled: dict[str, Any]) -> None:
         "agreement",
         "augmented_rows",
         "control_scores",
+        "layer_mapping",
         "size",
+        "start",
         "teacher_fine_tuned",
         "teacher_name",
     }

@@ -15,7 +15,7 @@ from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
 import tinybert
-from support import authors, tiny
+from support import authors, tiny, web
 
 SENTIMENT = ("negative", "positive")
 
@@ -140,6 +140,14 @@ def _glue(place: Path) -> None:
         path.write_text("".join("\t".join(line) + "\n" for line in lines))
 
 
+def _half_exported(place: Path) -> None:
+    """Exported directories that lack something: the int8 model, the tokenizer, a classifier."""
+    web.fake_export(place / "float-only").joinpath("onnx", "model_quantized.onnx").unlink()
+    web.fake_export(place / "tokenless").joinpath("tokenizer.json").unlink()
+    config = web.fake_export(place / "exported-encoder") / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"architectures": ["BertModel"]}))
+
+
 def _spoilt(place: Path) -> None:
     """What the pages' errors are about."""
     rows = reviews(40, 30)
@@ -171,6 +179,9 @@ def _spoilt(place: Path) -> None:
     config |= {"id2label": names, "label2id": {name: n for n, name in names.items()}}
     (lying / "config.json").write_text(json.dumps(config))
     (place / "kept-teacher").mkdir()
+    shutil.copytree(place / "teacher", place / "half-written")
+    (place / "half-written" / "results.json").write_text('{"task": "reviews", "stu')
+    _half_exported(place)
     broken = place / "spoilt" / "texts" / "broken.txt.gz"
     broken.parent.mkdir(parents=True)
     broken.write_bytes(gzip.compress(b"lock thread\n\n" * 500)[:60])

@@ -38,6 +38,7 @@ QUICK: dict[str, Any] = {
     "max_length": 24,
     "precision": "float32",
     "attention": "direct",
+    "report": False,
     "quiet": True,
 }
 """Settings of a distillation that takes a second and does not measure the machine."""

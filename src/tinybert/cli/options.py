@@ -43,7 +43,10 @@ GROUPS = {
     "training": "Training",
     "losses": "Losses",
     "augmentation": "Augmentation",
+    "int8": "Int8",
+    "forms": "Forms",
     "speed": "Speed and memory",
+    "hub": "Hugging Face Hub",
     "run": "Run",
 }
 """Headings of the groups, in the order of help and YAML; other groups stand behind them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
+import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,8 @@ class Verb:
         settings: its settings dataclass (see :mod:`tinybert.cli.options`); torch-free.
         run: takes the settings and a reporter; imports the job itself, as that is slow.
         examples: lines for the end of ``--help``.
-        positional: the setting that a word without a flag fills, if there is one.
+        positional: the setting that a word without a flag fills, if there is one; a list takes
+            several words.
     """
 
     name: str
@@ -94,8 +96,12 @@ def _parser(verb: Verb) -> argparse.ArgumentParser:
     )
     options.add_settings(parser, verb.settings)
     if verb.positional:  # its flag stands in the help
+        kind = typing.get_type_hints(verb.settings)[verb.positional]
+        several: dict[str, Any] = {"nargs": "?"}
+        if typing.get_origin(kind) is list:
+            several = {"nargs": "*", "action": "extend"}
         parser.add_argument(
-            verb.positional, nargs="?", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+            verb.positional, default=argparse.SUPPRESS, help=argparse.SUPPRESS, **several
         )
     common = parser.add_argument_group("Every verb")
     common.add_argument("--help", "-h", action="help", help="Show this and exit.")

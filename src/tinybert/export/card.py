@@ -15,8 +15,9 @@ from transformers import PretrainedConfig
 
 from tinybert.errors import TinybertError
 from tinybert.export import content, figures
+from tinybert.export.exported import exported_tags, exported_usage, exports_table
 from tinybert.export.figures import Results, number, part
-from tinybert.export.markdown import escaped, fenced, last_part, visible
+from tinybert.export.markdown import escaped, fenced, last_part, quoted, visible
 from tinybert.output_head import names_output_head
 from tinybert.outputs import whole_file
 
@@ -126,6 +127,7 @@ def model_card(
         controls=figures.controls_note(results),
         rows=figures.rows_told(results, regression=head.regression),
         sizes=figures.sizes_table(results),
+        exports=exports_table(results),
         labels="" if head.regression else content.labels_table(head.labels),
         stages=content.stages_table(results),
         settings=content.settings_told(results),
@@ -188,6 +190,7 @@ def _metadata(
     dataset: str | None,
 ) -> ModelCardData:
     tags = ["tinybert", *(["distillation"] if part(results, "teacher") else []), head.architecture]
+    tags += exported_tags(results)
     scores = _eval_results(results, head, dataset)
     on_hub = {kind for kind, *_ in _HUB_METRICS.values()}
     metrics = dict.fromkeys(r.metric_type for r in scores if r.metric_type in on_hub)
@@ -197,7 +200,7 @@ def _metadata(
     return ModelCardData(
         language=language,
         license=licence,
-        library_name="transformers",
+        library_name="transformers.js" if part(results, "exports") else "transformers",
         pipeline_tag=head.pipeline,
         tags=[tag for tag in tags if tag],
         base_model=base_model,
@@ -314,9 +317,13 @@ def _usage(results: Results, head: _Head, name: str) -> str:
     longest, text = content.max_length(results), '"A text of your own."'
     if head.classifier and content.takes_pairs(results):
         text = '{"text": "The first text.", "text_pair": "The second."}'
+    if part(results, "exports"):
+        if head.classifier and content.takes_pairs(results):
+            text = '"The first text.", "The second."'
+        return exported_usage(results, text, name, longest)
     own = _OWN_CLASSES.get(head.architecture)
     imports = f"import {own}  # makes the model's class known\n" if own else ""
-    made = f"pipeline({_quoted(head.pipeline)}, {_quoted(name)})"
+    made = f"pipeline({quoted(head.pipeline)}, {quoted(name)})"
     # Without truncation a text of more tokens than the model has positions ends in an error.
     if head.classifier:
         cut = "" if longest is None else f", truncation=True, max_length={longest}"
@@ -333,9 +340,3 @@ def _usage(results: Results, head: _Head, name: str) -> str:
         code += f"states = encode({text}, return_tensors=True{cut})\n"
         code += "print(states.shape)  # texts, tokens, width"
     return fenced(f"{imports}from transformers import pipeline\n\n{code}", "python")
-
-
-def _quoted(text: str) -> str:
-    """``text`` as a Python literal."""
-    plain = text.isprintable() and not set(text) & set('"\\')
-    return f'"{text}"' if plain else repr(text)

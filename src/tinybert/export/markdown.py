@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-__all__ = ["bullets", "escaped", "fenced", "last_part", "table", "visible"]
+__all__ = ["bullets", "escaped", "fenced", "last_part", "quoted", "table", "visible"]
 
 _JOINERS = "\u200c\u200d"  # spelling in Persian and Hindi, and parts of emoji
 _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -60,6 +60,12 @@ def fenced(text: str, language: str) -> str:
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text.rstrip()}\n{fence}"
+
+
+def quoted(text: str) -> str:
+    """``text`` as a Python literal."""
+    plain = text.isprintable() and not set(text) & set('"\\')
+    return f'"{text}"' if plain else repr(text)
 
 
 def last_part(value: Any) -> Any:

@@ -34,7 +34,7 @@ def required(value: Any, flag: str, what: str) -> Any:
 # Settings that change no weight: a run goes on whatever they are now.
 _ONLY_HOW = (
     *("resume", "overwrite", "dry_run", "output", "log_every", "tensorboard"),
-    "checkpoint_minutes",
+    *("checkpoint_minutes", "report"),
 )
 
 
@@ -105,10 +105,19 @@ def retention(student: float | None, teacher: float | None) -> float | None:
     return student / teacher
 
 
-def publish(run: Run, result: StageResult, results: dict[str, Any]) -> Path:
-    """Make the last stage's student the output, with its results and its model card beside it."""
+def publish(
+    run: Run,
+    result: StageResult,
+    results: dict[str, Any],
+    more: Mapping[str, Any] | None = None,
+) -> Path:
+    """Make the last stage's student the output, with its results and its model card beside it.
+
+    ``more`` are further files, as :meth:`tinybert.stages.Run.finish` takes them.
+    """
     card = model_card(result.directory, results, name=run.output.name) if run.is_main else ""
-    return run.finish(result, {"results.json": results, "README.md": card})
+    files = {"results.json": results, "README.md": card}
+    return run.finish(result, files | dict(more or {}))
 
 
 def versions() -> dict[str, str]:

@@ -26,12 +26,14 @@ from tinybert.jobs.common import (
 from tinybert.jobs.finetune import finetune_stage
 from tinybert.jobs.general import general_stage
 from tinybert.jobs.general_corpus import split_blocks
+from tinybert.jobs.report import report_beside
 from tinybert.jobs.rows import TaskRows, tokenized
 from tinybert.jobs.students import begin_student, frozen
 from tinybert.jobs.task_stages import control_stages, distillation_stages
 from tinybert.measure import latency
 from tinybert.outputs import check_output
 from tinybert.progress import Reporter
+from tinybert.reporting import ANSWERS_FILE, Answers
 from tinybert.settings import DemoSettings, DistillSettings, GeneralSettings
 from tinybert.stages import Run, StageResult, save_student
 from tinybert.tasks.bag_of_words import bag_of_words_score
@@ -136,8 +138,11 @@ def run_demo(settings: DemoSettings, reporter: Reporter) -> dict[str, Any]:
     student = load_encoder(first.directory, labels=names).to(run.device)
     teacher_model = load_encoder(teacher_dir.directory, labels=names).to(run.device)
     results = _results(demo, teacher_model, student, teacher_score, bag_of_words, scores, begun)
-    publish(run, first, results)
+    publish(run, first, results, {ANSWERS_FILE: _answers(student, teacher_model, rows).packed()})
     _tell(results, scores, reporter, run.output)
+    if settings.report and run.is_main:  # the teacher is nowhere else from now on
+        report_beside(run.output, reporter, teacher_model)
+    run.state.wait_for_everyone()
     return results
 
 
@@ -228,6 +233,11 @@ def _teacher(demo: Demo, teacher_dir: Path, student_dir: Path) -> Teacher:
 def _score(model: Any, rows: TaskRows) -> float:
     assert rows.test.labels is not None
     return compute(METRIC, predict(model, rows.test), rows.test.labels)[METRIC]
+
+
+def _answers(student: Any, teacher: Any, rows: TaskRows) -> Answers:
+    ours, its = (predict(model, rows.test) for model in (student, teacher))
+    return Answers(ours, its, rows.test.labels, rows.test.fingerprint())
 
 
 def _results(

@@ -25,6 +25,8 @@ from tinybert.jobs.common import (
     short_stages,
     versions,
 )
+from tinybert.jobs.published import local_student
+from tinybert.jobs.report import report_beside
 from tinybert.jobs.rows import TaskRows, task_rows
 from tinybert.jobs.sizes import FIT_FILE, check_bounds, chosen_student
 from tinybert.jobs.students import begin_student, check_student, frozen, student_print
@@ -33,6 +35,7 @@ from tinybert.jobs.task_teacher import fine_tuned, kept_teacher, task_teacher
 from tinybert.measure.latency import check_length
 from tinybert.outputs import check_output
 from tinybert.progress import Reporter
+from tinybert.reporting import ANSWERS_FILE, Answers
 from tinybert.settings import DistillSettings
 from tinybert.sizing import Fitted, reached, write_fit
 from tinybert.stages import Run, StageResult, check_no_run
@@ -64,6 +67,7 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
     if settings.intermediate_epochs == settings.prediction_epochs == 0:
         raise TinybertError("both stages have 0 epochs: there is nothing to train.")
     check_bounds(settings)
+    settings = replace(settings, student=local_student(settings.student, reporter))
     tokenizer = load_tokenizer(path)
     rows = task_rows(settings, tokenizer, reporter)
     teacher, rows = task_teacher(settings, rows, reporter)
@@ -104,6 +108,7 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
     result, measured = _distilled(run, settings, rows, teacher, tokenizer)
     student = _loaded(run, result, rows)
     figures["teacher"] |= measured.pop("teacher")
+    answers: Answers = measured.pop("answers")
     results = figures | {
         "student": described(student, None) | measured.pop("student"),
         **measured,
@@ -120,8 +125,11 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
         "settings": plain_settings(asked),
         "versions": versions(),
     }
-    publish(run, result, results)
+    publish(run, result, results, {ANSWERS_FILE: answers.packed()})
     _tell(results, reporter, run.output)
+    if settings.report and run.is_main:
+        report_beside(run.output, reporter)
+    run.state.wait_for_everyone()
     return results
 
 
@@ -177,6 +185,11 @@ def _distilled(
         "agreement": agreement(logits["test"], outputs["test"]),
         "controls": {name: found["test"][metric] for name, found in controls.items()},
         "control_scores": controls,
+        "start": begun.start,
+        "layer_mapping": list(begun.mapping),
+        "answers": Answers(
+            logits["test"], outputs["test"], rows.test.labels, rows.test.fingerprint()
+        ),
     }
 
 

@@ -14,7 +14,7 @@ from tinybert.jobs.predict import check_glue_flags, glue_outputs, load_with_head
 from tinybert.jobs.similarity import run_similarity
 from tinybert.outputs import write_json_whole
 from tinybert.progress import Reporter
-from tinybert.settings import EvaluateSettings
+from tinybert.settings import EvaluateSettings, ExportSettings
 from tinybert.tasks.files import read_scored
 from tinybert.tasks.glue.facts import find_glue_task
 from tinybert.tasks.glue.reader import HUB_NAME, read_glue_dev
@@ -22,7 +22,7 @@ from tinybert.tasks.metrics import agreement, compute
 from tinybert.tasks.task import Kind, Rows, Task
 from tinybert.teachers import Teacher, aligned_labels, cached_logits
 
-__all__ = ["run_evaluate"]
+__all__ = ["run_evaluate", "scored_parts"]
 
 
 def run_evaluate(settings: EvaluateSettings, reporter: Reporter) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def run_evaluate(settings: EvaluateSettings, reporter: Reporter) -> dict[str, An
     order: list[int] | None = None
     if settings.task is not None:  # before GLUE's rows are read
         order = glue_outputs(find_glue_task(settings.task), names)
-    task, parts = _read(settings, names, reporter)
+    task, parts = scored_parts(settings, names, reporter)
     if order is None:
         order = outputs_of(names, task)
     rows = parts["test"]
@@ -69,8 +69,8 @@ def run_evaluate(settings: EvaluateSettings, reporter: Reporter) -> dict[str, An
     return results
 
 
-def _read(
-    settings: EvaluateSettings, names: tuple[str, ...], reporter: Reporter
+def scored_parts(
+    settings: EvaluateSettings | ExportSettings, names: tuple[str, ...], reporter: Reporter
 ) -> tuple[Task, dict[str, Rows]]:
     """The task and the parts to score on; of GLUE the official dev set, or both of them."""
     if settings.task is not None:

@@ -28,6 +28,7 @@ from tinybert.jobs.common import (
 from tinybert.jobs.general_corpus import Text, check_corpus, open_text_of, sample_text
 from tinybert.jobs.general_plan import check_lengths, epochs_of, plan_of, show_plan, steps_of
 from tinybert.jobs.pace import kept_pace, measure_pace
+from tinybert.jobs.published import local_student
 from tinybert.jobs.similarity import watched
 from tinybert.jobs.sizes import default_student
 from tinybert.jobs.students import Begun, begin_student, check_student, frozen, student_print
@@ -55,6 +56,7 @@ def run_general(settings: GeneralSettings, reporter: Reporter) -> dict[str, Any]
     output = required(settings.output, "--output", "the output directory")
     check_apart(output, teacher=path, corpus=settings.corpus, student=settings.student)
     check_lengths(settings)
+    settings = replace(settings, student=local_student(settings.student, reporter))
     tokenizer = load_tokenizer(path)
     model = load_encoder(path)
     corpus = check_corpus(settings, model, tokenizer, reporter)

@@ -32,7 +32,9 @@ from tinybert.teachers import has_head, head_labels, load_tokenizer
 __all__ = ["run_glue", "tasks_in"]
 
 # What only says how to run; a finished run made with another of these is the same run.
-_NOT_ITS_OWN = ("output", "resume", "overwrite", "dry_run", "log_every", "tensorboard")
+_NOT_ITS_OWN = (
+    *("output", "resume", "overwrite", "dry_run", "log_every", "tensorboard", "report"),
+)
 
 
 def run_glue(settings: GlueSettings, reporter: Reporter) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tinybert.batching import TokenRows, TrainingRows, length_batches, tokenize
 from tinybert.errors import TinybertError
 from tinybert.jobs.common import required
 from tinybert.progress import Reporter
-from tinybert.settings import AugmentSettings, DistillSettings, FinetuneSettings
+from tinybert.settings import AugmentSettings, DistillSettings, FinetuneSettings, TrimSettings
 from tinybert.tasks.files import read_task
 from tinybert.tasks.glue.facts import find_glue_task
 from tinybert.tasks.glue.reader import HUB_NAME, read_glue
@@ -93,7 +93,8 @@ def task_rows(
 
 
 def task_texts(
-    settings: FinetuneSettings | DistillSettings | AugmentSettings, reporter: Reporter
+    settings: FinetuneSettings | DistillSettings | AugmentSettings | TrimSettings,
+    reporter: Reporter,
 ) -> TaskData:
     """Read and check the rows that the settings name, all three parts of them, as texts."""
     data = _read(settings, reporter)
@@ -119,7 +120,8 @@ def texts_print(rows: Rows) -> str:
 
 
 def _read(
-    settings: FinetuneSettings | DistillSettings | AugmentSettings, reporter: Reporter
+    settings: FinetuneSettings | DistillSettings | AugmentSettings | TrimSettings,
+    reporter: Reporter,
 ) -> TaskData:
     asked = settings.task.strip().casefold()
     kinds: dict[str, Kind] = {"classification": "classification", "regression": "regression"}

@@ -129,6 +129,7 @@ class Begun:
     mapping: tuple[int, ...]
     objective: Objective
     config: Any
+    start: str = "given"  # or the start that it was made by
 
 
 def begin_student(
@@ -185,7 +186,7 @@ def begin_student(
             speak_labels(model, labels)
         save_student(directory, model, tokenizer, projections)
 
-    return Begun(run.made(name, make), mapping, objective, config)
+    return Begun(run.made(name, make), mapping, objective, config, start)
 
 
 def _given_student(

@@ -6,10 +6,14 @@ section 4.2) unless the help text says otherwise.
 
 from tinybert.settings.augment import AugmentChoices, AugmentSettings
 from tinybert.settings.base import Checked, setting
+from tinybert.settings.bench import BenchSettings
 from tinybert.settings.corpus import CorpusBuildSettings, CorpusShowSettings
+from tinybert.settings.export import ExportSettings
 from tinybert.settings.general import GeneralSettings
 from tinybert.settings.mlm import MlmSettings
 from tinybert.settings.models import ConvertSettings, EvaluateSettings, PredictSettings
+from tinybert.settings.page import PageSettings
+from tinybert.settings.report import ReportSettings
 from tinybert.settings.reproduce import ReproduceSettings
 from tinybert.settings.shared import (
     Attention,
@@ -29,11 +33,13 @@ from tinybert.settings.tasks import (
     GlueSettings,
     SizeSettings,
 )
+from tinybert.settings.trim import TrimSettings
 
 __all__ = [
     "Attention",
     "AugmentChoices",
     "AugmentSettings",
+    "BenchSettings",
     "Checked",
     "ConvertSettings",
     "CorpusBuildSettings",
@@ -42,14 +48,17 @@ __all__ = [
     "DemoSettings",
     "DistillSettings",
     "EvaluateSettings",
+    "ExportSettings",
     "FinetuneSettings",
     "GeneralSettings",
     "GlueSettings",
     "LossSettings",
     "MlmSettings",
+    "PageSettings",
     "Precision",
     "PredictSettings",
     "ProfileSettings",
+    "ReportSettings",
     "ReproduceSettings",
     "RowSettings",
     "RunSettings",
@@ -58,5 +67,6 @@ __all__ = [
     "StudentSettings",
     "SystemsSettings",
     "SystemsShowSettings",
+    "TrimSettings",
     "setting",
 ]

@@ -103,6 +103,9 @@ class DistillSettings(SizeSettings, LossSettings, StudentSettings, DataSettings,
     evaluations: int = setting(
         1, "evaluations an epoch of the prediction stage", "training", least=0
     )
+    report: bool = setting(
+        True, "also write report.html, a page on the finished run, into OUTPUT", "run"
+    )
 
 
 @dataclass
@@ -140,6 +143,9 @@ class DemoSettings(RunSettings):
         1,
         "train student and controls with that many seeds; the table shows mean and spread",
         least=1,
+    )
+    report: bool = setting(
+        True, "also write report.html, a page on the finished run, into OUTPUT", "run"
     )
     scale: float = setting(
         1.0,

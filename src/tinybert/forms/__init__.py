@@ -1,0 +1,35 @@
+"""A model in forms for other engines: ONNX, int8, OpenVINO; each checked against PyTorch."""
+
+from tinybert.forms.checks import (
+    BATCHES,
+    LENGTHS,
+    TOLERANCE,
+    Probes,
+    alone_and_together,
+    answers,
+    largest_difference,
+    make_probes,
+)
+from tinybert.forms.graph import graph_inputs, needs, output_name, write_graph
+from tinybert.forms.int8 import CALIBRATED, REASONS, Quantised, write_int8
+from tinybert.forms.openvino_form import write_openvino
+
+__all__ = [
+    "BATCHES",
+    "CALIBRATED",
+    "LENGTHS",
+    "REASONS",
+    "TOLERANCE",
+    "Probes",
+    "Quantised",
+    "alone_and_together",
+    "answers",
+    "graph_inputs",
+    "largest_difference",
+    "make_probes",
+    "needs",
+    "output_name",
+    "write_graph",
+    "write_int8",
+    "write_openvino",
+]

@@ -1,0 +1,217 @@
+"""A PyTorch model as an ONNX graph in float32."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from tinybert.errors import TinybertError
+from tinybert.forms.attention import FUSED_ATTENTION
+
+__all__ = ["OPSET", "graph_inputs", "needs", "output_name", "save_graph", "write_graph"]
+
+OPSET = 20
+"""Of standard operators: the first with GELU as one; engines of 2024 and later know it."""
+
+# Above, weights lie in a file of their own: a protocol buffer holds 2 GB.
+_ONE_FILE = 1.8e9
+_EXTRAS = {
+    "onnx": "export",
+    "onnxruntime": "export",
+    "onnxscript": "export",
+    "openvino": "openvino",
+}
+
+
+def needs(*modules: str) -> None:
+    """Say which extra to install where a package is missing.
+
+    Raises:
+        TinybertError: one of them cannot be imported.
+    """
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise TinybertError(
+                f"{module} is not installed: pip install 'tinybert[{_EXTRAS[module]}]' brings it."
+            ) from error
+
+
+def graph_inputs(model: PreTrainedModel) -> tuple[str, ...]:
+    """Names of the inputs that the graph of this model has."""
+    takes = inspect.signature(model.forward).parameters
+    # With one type zeros are all that could be given, and what is left out.
+    types = int(getattr(model.config, "type_vocab_size", 0) or 0) > 1
+    names = ["input_ids", "attention_mask", *(["token_type_ids"] if types else [])]
+    return tuple(name for name in names if name in takes)
+
+
+def output_name(model: PreTrainedModel) -> str:
+    """``logits`` of a classifier, ``last_hidden_state`` of an encoder."""
+    classifier = "SequenceClassification" in type(model).__name__
+    return "logits" if classifier else "last_hidden_state"
+
+
+def write_graph(
+    model: PreTrainedModel, path: Path, *, longest: int | None, fuse: bool = True
+) -> bool:
+    """Write ``model`` as ONNX.
+
+    Args:
+        model: in eval mode, on the processor, float32; left as it is.
+        path: of the file to write.
+        longest: tokens a row at most; None where the model has no such bound.
+        fuse: attention as ONNX Runtime's own operator, where this model's can be.
+
+    Returns:
+        Whether attention is fused.
+
+    Raises:
+        TinybertError: an operator of this model cannot be exported, or a package is missing.
+    """
+    needs("onnx", "onnxscript")
+    if fuse:
+        try:
+            _export(model, path, longest, FUSED_ATTENTION)
+            return _has_fused_attention(path)
+        except Exception:  # noqa: BLE001 - whatever it is, the plain graph may do without it
+            path.unlink(missing_ok=True)
+    try:
+        _export(model, path, longest, "eager")
+    except Exception as error:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        said = lines[0].strip()[:200] if lines else type(error).__name__
+        raise TinybertError(
+            f"{type(model).__name__} cannot be exported to ONNX ({said}): take another encoder, "
+            "such as BERT, RoBERTa, ELECTRA or DistilBERT."
+        ) from error
+    return False
+
+
+class _Answers(nn.Module):
+    """A model that takes tensors in their order and gives one."""
+
+    def __init__(self, model: PreTrainedModel, names: tuple[str, ...], output: str) -> None:
+        super().__init__()
+        self.model, self.names, self.output = model, names, output
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        given = dict(zip(self.names, inputs, strict=True))
+        answer: Tensor = getattr(self.model(**given, return_dict=True), self.output)
+        return answer
+
+
+def _export(model: PreTrainedModel, path: Path, longest: int | None, attention: str) -> None:
+    names = graph_inputs(model)
+    # More than one row and token, or the exporter takes the number for a constant.
+    ids = torch.full((2, 3), min(2, model.config.vocab_size - 1), dtype=torch.long)
+    example = {"attention_mask": torch.ones_like(ids), "token_type_ids": torch.zeros_like(ids)}
+    example = {"input_ids": ids, **example}
+    batch = torch.export.Dim("batch")
+    length = torch.export.Dim("length", max=longest)
+    with _attending(model, attention), _silence(), torch.no_grad():
+        program: Any = torch.onnx.export(
+            _Answers(model, names, output_name(model)).eval(),
+            tuple(example[name] for name in names),
+            input_names=list(names),
+            output_names=[output_name(model)],
+            dynamo=True,
+            dynamic_shapes=(tuple({0: batch, 1: length} for _ in names),),
+            opset_version=OPSET,
+            verbose=False,
+        )
+        graph = program.model_proto
+    _tidy(graph)
+    save_graph(graph, path)
+
+
+@contextmanager
+def _attending(model: PreTrainedModel, form: str) -> Iterator[None]:
+    """The form of attention inside; a model that knows only its own keeps it."""
+    before = model.config._attn_implementation
+    if not model._can_set_attn_implementation():
+        if form == FUSED_ATTENTION:
+            raise NotImplementedError(f"{type(model).__name__} has attention of its own")
+        yield
+        return
+    model.set_attn_implementation(form)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """The exporter's own talk is for those who write exporters."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _tidy(model: Any) -> None:
+    """Nodes named by the module that they come from; no traces of this machine's files."""
+    graph = model.graph
+    for number, node in enumerate(graph.node):
+        noted = {entry.key: entry.value for entry in node.metadata_props}
+        node.name = f"{_module(noted)}/{node.op_type}_{number}".lstrip("/")
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for each in (*graph.initializer, *graph.value_info, *graph.input, *graph.output, graph, model):
+        del each.metadata_props[:]
+        each.doc_string = ""
+    for function in model.functions:
+        for node in function.node:
+            del node.metadata_props[:]
+    model.producer_name, model.producer_version = "tinybert", ""
+
+
+def _module(noted: dict[str, str]) -> str:
+    """``bert.encoder.layer.0.output.dense``, where the exporter noted it."""
+    try:
+        scopes = ast.literal_eval(noted.get("pkg.torch.onnx.name_scopes", "[]"))
+    except (ValueError, SyntaxError):
+        return ""
+    named = [str(scope) for scope in scopes if str(scope).startswith("model")]
+    return re.sub(r"^model\.?", "", named[-1]) if named else ""
+
+
+def save_graph(model: Any, path: Path) -> None:
+    """Write an ``onnx.ModelProto``; weights of more than 2 GB into a file beside it."""
+    import onnx
+
+    large = model.ByteSize() > _ONE_FILE
+    onnx.save_model(
+        model,
+        str(path),
+        save_as_external_data=large,
+        **({"all_tensors_to_one_file": True, "location": f"{path.name}_data"} if large else {}),
+    )
+
+
+def _has_fused_attention(path: Path) -> bool:
+    import onnx
+
+    graph = onnx.load(str(path), load_external_data=False).graph
+    return any(node.op_type == "MultiHeadAttention" for node in graph.node)

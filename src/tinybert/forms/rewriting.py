@@ -1,0 +1,271 @@
+"""Graphs rewritten: tables and products of weights in int8.
+
+Weights are symmetric, with a scale for each output of a product, and scales for the rows and the
+columns of a table. What is left out stays in float32.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["int8_tables", "part_of", "products", "products_by_blocks", "products_by_rows"]
+
+Array = NDArray[Any]
+Left = Callable[[str], bool]  # names a node's part → whether it stays in float32
+
+_LAYER = re.compile(r"(?:^|\.)(?:layers?|blocks?|h|albert_layers)\.(\d+)(?=\.|/|$)")
+_SMALL = 1 << 14  # a table of fewer numbers, such as that of token types, is not worth a scale
+_TINIEST = 1e-9  # keeps a row of zeros from being divided by zero
+
+
+def part_of(name: str) -> str:
+    """The part of the model that a node is in, by its name.
+
+    >>> part_of("bert.encoder.layer.0.output.dense/MatMul_7"), part_of("classifier/Gemm_9")
+    ('1', 'classifier')
+    >>> part_of("bert.embeddings.word_embeddings/Gather_1")
+    'embeddings'
+    """
+    layer = _LAYER.search(name)
+    if layer:
+        return str(int(layer[1]) + 1)
+    return "embeddings" if "embedding" in name.lower() else "classifier"
+
+
+class _Graph:
+    """A graph whose nodes are replaced one by one; what is no longer used goes."""
+
+    def __init__(self, model: Any) -> None:
+        import onnx
+
+        self._onnx = onnx
+        self.model = model
+        self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._nodes: list[Any] = []
+
+    def old_nodes(self) -> list[Any]:
+        return list(self.model.graph.node)
+
+    def keep(self, node: Any) -> None:
+        self._nodes.append(node)
+
+    def add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        self._nodes.append(self._onnx.helper.make_node(operator, inputs, [output], **attributes))
+        return output
+
+    def constant(self, name: str, value: Array) -> str:
+        if name not in self.constants:
+            tensor = self._onnx.numpy_helper.from_array(value, name)
+            self.model.graph.initializer.append(tensor)
+            self.constants[name] = tensor
+        return name
+
+    def value(self, name: str) -> Array:
+        found: Array = self._onnx.numpy_helper.to_array(self.constants[name])
+        return found
+
+    def weight(self, node: Any) -> Array | None:
+        """(in, out) float32, where ``node`` is a product with a constant matrix."""
+        if node.op_type not in ("MatMul", "Gemm") or node.input[1] not in self.constants:
+            return None
+        value = self.value(node.input[1])
+        if value.ndim != 2 or value.dtype != np.float32:
+            return None
+        given = {each.name: each for each in node.attribute}
+        if node.op_type == "Gemm":
+            scaled = any(given[name].f != 1 for name in ("alpha", "beta") if name in given)
+            if scaled or ("transA" in given and given["transA"].i):
+                return None
+            if "transB" in given and given["transB"].i:
+                return value.T
+        return value
+
+    def uses_contributed(self) -> None:
+        if all(each.domain != "com.microsoft" for each in self.model.opset_import):
+            self.model.opset_import.append(self._onnx.helper.make_opsetid("com.microsoft", 1))
+
+    def done(self) -> Any:
+        graph = self.model.graph
+        del graph.node[:]
+        graph.node.extend(self._nodes)
+        used = {name for node in graph.node for name in node.input}
+        used |= {each.name for each in graph.output}
+        kept = [tensor for tensor in graph.initializer if tensor.name in used]
+        del graph.initializer[:]
+        graph.initializer.extend(kept)
+        del graph.value_info[:]  # types of what is gone
+        return self.model
+
+
+def products(model: Any) -> Iterator[tuple[str, str]]:
+    """Name and part of every product with a matrix of weights."""
+    graph = _Graph(model)
+    for node in graph.old_nodes():
+        if graph.weight(node) is not None:
+            yield node.name, part_of(node.name)
+
+
+def int8_tables(model: Any, left: Left) -> Any:
+    """Tables that rows are looked up in, as int8: the row is scaled after it was found.
+
+    w[i, j] ≈ r[i] · c[j] · q[i, j], c the largest of each column, r the largest of each row after
+    that. Rows alone would not do: in many models one number of the first position is a hundred
+    times the others, and all rows begin with that position.
+
+    Args:
+        model: an ``onnx.ModelProto``; it is changed and returned.
+        left: of a part, whether it stays.
+    """
+    graph = _Graph(model)
+    for node in graph.old_nodes():
+        table = graph.value(node.input[0]) if _looks_up(node, graph) else None
+        if table is None or table.size < _SMALL or left(part_of(node.name)):
+            graph.keep(node)
+            continue
+        name, asked, output = node.input[0], node.input[1], node.output[0]
+        columns = np.maximum(np.abs(table).max(axis=0, keepdims=True), _TINIEST)
+        integers, rows = _symmetric(table / columns, axis=1, top=127)
+        found = graph.add(
+            "Gather", [graph.constant(f"{name}_int8", integers), asked], f"{output}_int8"
+        )
+        factors = graph.constant(f"{name}_columns", columns.reshape(-1).astype(np.float32))
+        zeros = graph.constant(f"{name}_zeros", np.zeros(table.shape[1], dtype=np.int8))
+        given = [found, factors, zeros]
+        plain = graph.add("DequantizeLinear", given, f"{output}_plain", axis=-1)
+        factor = graph.add("Gather", [graph.constant(f"{name}_rows", rows), asked], f"{output}_row")
+        graph.add("Mul", [plain, factor], output, name=node.name)
+    return graph.done()
+
+
+def _looks_up(node: Any, graph: _Graph) -> bool:
+    if node.op_type != "Gather" or node.input[0] not in graph.constants:
+        return False
+    axis = next((each.i for each in node.attribute if each.name == "axis"), 0)
+    value = graph.value(node.input[0])
+    return axis == 0 and value.ndim == 2 and value.dtype == np.float32
+
+
+def products_by_rows(model: Any, left: Left, *, top: int = 64) -> Any:
+    """Products in int8, each token's inputs with a scale of its own, in standard operators.
+
+    x·W = m · (q(x / m) · q(W)), m = max|x| of the token: what is rounded lies in -1 … 1, so that
+    the scale of the rounding is a constant, and engines see a quantised product as they know it.
+
+    Args:
+        model: an ``onnx.ModelProto``; it is changed and returned.
+        left: of a part, whether it stays.
+        top: largest weight in integers. Processors of x86 without VNNI add two products in 16
+            bits, where 255 · 64 · 2 is the most that fits; beyond it answers are wrong there.
+    """
+    graph = _Graph(model)
+    rounded: dict[str, tuple[str, str]] = {}
+    for node in graph.old_nodes():
+        weight = graph.weight(node)
+        if weight is None or left(part_of(node.name)):
+            graph.keep(node)
+            continue
+        if node.input[0] not in rounded:  # queries, keys and values share theirs
+            rounded[node.input[0]] = _rounded_rows(graph, node.input[0])
+        inputs, largest = rounded[node.input[0]]
+        matrix = _rounded_matrix(graph, node.input[1], weight, top)
+        output = node.output[0]
+        product = graph.add("MatMul", [inputs, matrix], f"{output}_product", name=node.name)
+        _with_bias(graph, node, "Mul", [product, largest])
+    return graph.done()
+
+
+def _rounded_rows(graph: _Graph, name: str) -> tuple[str, str]:
+    """Names of the rounded inputs and of each row's largest number."""
+    axis = graph.constant("int8_last_axis", np.array([-1], dtype=np.int64))
+    tiniest = graph.constant("int8_tiniest", np.array(_TINIEST, dtype=np.float32))
+    step = graph.constant("int8_step", np.array(1 / 127, dtype=np.float32))
+    # Unsigned around 128: the kernels of x86 take unsigned inputs and signed weights.
+    zero = graph.constant("int8_zero", np.array(128, dtype=np.uint8))
+    sizes = graph.add("Abs", [name], f"{name}_sizes")
+    largest = graph.add("ReduceMax", [sizes, axis], f"{name}_largest", keepdims=1)
+    largest = graph.add("Max", [largest, tiniest], f"{name}_scale")
+    shares = graph.add("Div", [name, largest], f"{name}_shares")
+    integers = graph.add("QuantizeLinear", [shares, step, zero], f"{name}_int8")
+    return graph.add("DequantizeLinear", [integers, step, zero], f"{name}_rounded"), largest
+
+
+def _rounded_matrix(graph: _Graph, name: str, weight: Array, top: int) -> str:
+    """(in, out) with a scale for each output."""
+    integers, scales = _symmetric(weight, axis=0, top=top)
+    zeros = np.zeros(weight.shape[1], dtype=np.int8)
+    given = [
+        graph.constant(f"{name}_int8", integers),
+        graph.constant(f"{name}_scales", scales.reshape(-1)),
+        graph.constant(f"{name}_zeros", zeros),
+    ]
+    if f"{name}_weights" not in graph.constants:
+        graph.constants[f"{name}_weights"] = None
+        graph.add("DequantizeLinear", given, f"{name}_weights", axis=1)
+    return f"{name}_weights"
+
+
+def products_by_blocks(model: Any, left: Left, *, block: int = 64) -> Any:
+    """Products as ``com.microsoft.MatMulNBits``: scales for blocks of each row and each column.
+
+    Its accuracy level 4 rounds the inputs of a block to int8 where the engine has kernels for it.
+
+    Args:
+        model: an ``onnx.ModelProto``; it is changed and returned.
+        left: of a part, whether it stays.
+        block: numbers that share a scale, a power of 2 and 16 or more.
+    """
+    graph = _Graph(model)
+    for node in graph.old_nodes():
+        weight = graph.weight(node)
+        if weight is None or left(part_of(node.name)):
+            graph.keep(node)
+            continue
+        (width, outputs), name = weight.shape, node.input[1]
+        blocks = -(-width // block)
+        padded = np.zeros((outputs, blocks * block), dtype=np.float32)
+        padded[:, :width] = weight.T
+        integers, scales = _symmetric(padded.reshape(outputs, blocks, block), axis=2, top=127)
+        packed = (integers.astype(np.int16) + 128).astype(np.uint8)
+        given = [
+            graph.constant(f"{name}_int8", packed),
+            graph.constant(f"{name}_scales", scales.reshape(-1)),
+        ]
+        graph.uses_contributed()
+        _with_bias(
+            graph,
+            node,
+            "MatMulNBits",
+            [node.input[0], *given],
+            name=node.name,
+            domain="com.microsoft",
+            K=width,
+            N=outputs,
+            bits=8,
+            block_size=block,
+            accuracy_level=4,
+        )
+    return graph.done()
+
+
+def _symmetric(values: Array, axis: int, top: int) -> tuple[Array, Array]:
+    """int8, and float32 scales; the largest number along ``axis`` becomes ``top``."""
+    scales = np.maximum(np.abs(values).max(axis=axis, keepdims=True), _TINIEST) / top
+    scales = scales.astype(np.float32)
+    return np.rint(values / scales).astype(np.int8), scales
+
+
+def _with_bias(
+    graph: _Graph, node: Any, operator: str, inputs: list[str], **attributes: Any
+) -> None:
+    """``operator``, and the bias where the old node had one, under the old node's output."""
+    output = node.output[0]
+    if len(node.input) < 3:
+        graph.add(operator, inputs, output, **attributes)
+        return
+    plain = graph.add(operator, inputs, f"{output}_plain", **attributes)
+    graph.add("Add", [plain, node.input[2]], output)

@@ -1,0 +1,282 @@
+"""A model in forms for other engines, each checked before anything appears."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from tinybert.batching import TokenRows, tokenize
+from tinybert.errors import TinybertError
+from tinybert.evaluation import predict
+from tinybert.export import check_repository, model_card, push_directory
+from tinybert.export.markdown import last_part
+from tinybert.forms import needs, output_name
+from tinybert.forms.sentences import SENTENCES
+from tinybert.jobs.common import described, plain_settings, required, versions
+from tinybert.jobs.evaluate import scored_parts
+from tinybert.jobs.exported_forms import Maker, Scored
+from tinybert.jobs.predict import check_glue_flags, glue_outputs, load_with_head, outputs_of
+from tinybert.measure.latency import longest_input
+from tinybert.measure.parameters import parameters
+from tinybert.outputs import check_output, check_space, whole_directory, write_json_whole
+from tinybert.progress import Reporter
+from tinybert.settings import ExportSettings
+from tinybert.tasks.glue.facts import find_glue_task
+from tinybert.tasks.metrics import compute
+from tinybert.tasks.reading.columns import choose_columns
+from tinybert.tasks.reading.rows import read_part
+from tinybert.tasks.reading.sources import open_source
+from tinybert.teachers import has_head, load_encoder, load_tokenizer
+from tinybert.vocabulary import cut_vocabulary
+from tinybert.work import check_apart
+
+__all__ = ["EXPORT_FILE", "run_export"]
+
+EXPORT_FILE = "export.json"
+_PACKAGES = {
+    "onnx": ("onnx", "onnxscript", "onnxruntime"),
+    "int8": ("onnx", "onnxscript", "onnxruntime"),
+    "openvino": ("onnx", "onnxscript", "openvino"),
+}
+
+
+@dataclass
+class _Source:
+    """The model to export, and the rows that it is checked on."""
+
+    path: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    names: tuple[str, ...] | None  # label names; None of an encoder
+    rows: TokenRows
+    scored: Scored | None = None
+    trained: dict[str, Any] = field(default_factory=dict)  # its results.json, where it has one
+
+
+def run_export(settings: ExportSettings, reporter: Reporter) -> dict[str, Any]:
+    """Write the forms asked for; returns what ``export.json`` holds.
+
+    Raises:
+        TinybertError: whatever is wrong with model, rows or output; a form that answers otherwise
+            than PyTorch, or whose score falls by more than ``max_drop``. Nothing is written then.
+    """
+    start = time.monotonic()
+    path = required(settings.model, "the model's directory", "the model")
+    asked = _asked(settings)
+    output = check_output(
+        required(settings.output, "--output", "the output directory"), settings.overwrite
+    )
+    check_apart(output, model=path, data=settings.data, calibration=settings.calibration)
+    if settings.push_to_hub is not None:
+        check_repository(settings.push_to_hub)
+    for form in asked:
+        needs(*_PACKAGES[form])
+    with tempfile.TemporaryDirectory(prefix="tinybert-export-") as scratch:
+        if settings.vocabulary:
+            cut = Path(scratch) / Path(path).name
+            cut_vocabulary(path, settings.vocabulary, cut, reporter)
+            path = str(cut)
+        source = _source(path, settings, reporter)
+        check_space(output, 4 * parameters(source.model) * (len(asked) + 1))
+        with whole_directory(output, settings.overwrite) as partial:
+            _save_beside(source, partial)
+            maker = Maker(
+                source.model,
+                source.rows,
+                _calibration(source, settings, reporter),
+                source.scored,
+                partial,
+                Path(scratch),
+                settings,
+                reporter,
+            )
+            forms = maker.make(asked)
+            found = _found(source, settings, asked, maker, forms)
+            found["seconds"] = time.monotonic() - start
+            write_json_whole(partial / EXPORT_FILE, found)
+            card = model_card(partial, _card_results(source, found), name=output.name)
+            (partial / "README.md").write_text(card, encoding="utf-8", newline="\n")
+    _tell(found, output, reporter)
+    if settings.push_to_hub is not None:
+        push_directory(output, settings.push_to_hub, reporter, private=settings.private)
+    return found
+
+
+def _asked(settings: ExportSettings) -> list[str]:
+    """The forms asked for, each once, in the order that they are made in."""
+    names = [name.strip() for entry in settings.to for name in entry.split(",") if name.strip()]
+    for name in names:
+        if name not in _PACKAGES:
+            raise TinybertError(f"--to {name} is no form: give {', '.join(_PACKAGES)}.")
+    if not names:
+        raise TinybertError(f"nothing is asked for: give --to {', '.join(_PACKAGES)}.")
+    if "int8" not in names:
+        for flag, value in (
+            ("--int8-keep", settings.int8_keep),
+            ("--calibration", settings.calibration),
+        ):
+            if value:
+                raise TinybertError(f"{flag} is for int8: add int8 to --to.")
+    if settings.calibration is not None and settings.int8 != "static":
+        raise TinybertError("--calibration is for static scales: add --int8 static.")
+    return [name for name in _PACKAGES if name in names]
+
+
+# --- what is exported ---------------------------------------------------------------------------
+
+
+def _source(path: str, settings: ExportSettings, reporter: Reporter) -> _Source:
+    trained = _trained(path)
+    if not has_head(path):
+        for flag, value in (("--data", settings.data), ("--task", settings.task)):
+            if value is not None:
+                raise TinybertError(
+                    f"{path} has no task head, so it has no score on {flag}: leave {flag} out."
+                )
+        tokenizer, model = load_tokenizer(path), load_encoder(path)
+        rows = _sentences(tokenizer, model, settings.max_length)
+        return _Source(path, _ready(model), tokenizer, None, rows, trained=trained)
+    longest = settings.max_length
+    if settings.data is None and settings.task is None:  # nothing of that length has to fit
+        longest = 1
+    if settings.task is not None:
+        check_glue_flags(settings)
+    model, tokenizer, names = load_with_head(path, longest)
+    _ready(model)
+    if settings.data is None and settings.task is None:
+        rows = _sentences(tokenizer, model, settings.max_length)
+        return _Source(path, model, tokenizer, names, rows, trained=trained)
+    order = None
+    if settings.task is not None:
+        order = glue_outputs(find_glue_task(settings.task), names)
+    task, parts = scored_parts(settings, names, reporter)
+    if parts["test"].labels is None:
+        raise TinybertError(
+            f"{settings.data} has no label column: name it with --label, or leave --data out."
+        )
+    rows = tokenize(tokenizer, parts["test"].texts, settings.max_length, parts["test"].labels)
+    order = outputs_of(names, task) if order is None else order
+    with reporter.track(len(rows), "answering in PyTorch", unit="rows") as progress:
+        logits = predict(model, rows, advance=progress.advance)
+    before = compute(task.metric, logits[:, order], rows.labels)
+    scored = Scored(task.metric, order, before, logits)
+    return _Source(path, model, tokenizer, names, rows, scored, trained)
+
+
+def _ready(model: PreTrainedModel) -> PreTrainedModel:
+    model.train(False)
+    model.requires_grad_(False)
+    return model
+
+
+def _sentences(
+    tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, max_length: int
+) -> TokenRows:
+    longest = longest_input(model) or max_length
+    return tokenize(tokenizer, [(text,) for text in SENTENCES], min(max_length, longest))
+
+
+def _calibration(source: _Source, settings: ExportSettings, reporter: Reporter) -> TokenRows | None:
+    """Rows for static scales: those named, else those that are checked on."""
+    if settings.int8 != "static":
+        return None
+    if settings.calibration is None:
+        return source.rows
+    opened = open_source(settings.calibration, reporter)
+    part = opened.whole or next(iter(opened.parts.values()))
+    columns = choose_columns(part, settings.text, None, [])
+    texts = read_part(part, columns, "calibration rows", reporter).texts
+    longest = longest_input(source.model) or settings.max_length
+    return tokenize(source.tokenizer, texts, min(settings.max_length, longest))
+
+
+def _trained(path: str) -> dict[str, Any]:
+    """What ``results.json`` of the model says, for the card; empty where there is none."""
+    file = Path(path) / "results.json"
+    try:
+        found = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    except (ValueError, OSError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _save_beside(source: _Source, directory: Path) -> None:
+    """Config and tokenizer, as the libraries of all engines read them."""
+    source.model.config.architectures = [type(source.model).__name__]
+    source.model.config.save_pretrained(directory)
+    source.tokenizer.save_pretrained(directory)
+
+
+# --- what is told ---------------------------------------------------------------------------------
+
+
+def _found(
+    source: _Source,
+    settings: ExportSettings,
+    asked: list[str],
+    maker: Maker,
+    forms: dict[str, Any],
+) -> dict[str, Any]:
+    """What ``export.json`` holds."""
+    trained = source.trained
+    length = trained.get("max_length") or (trained.get("settings") or {}).get("max_length")
+    scored = source.scored
+    return {
+        "model": Path(source.path).name,
+        "architecture": type(source.model).__name__,
+        "labels": None if source.names is None else list(source.names),
+        "output_name": output_name(source.model),
+        "inputs": list(maker.inputs),
+        "asked": asked,
+        "forms": forms,
+        "fused_attention": maker.fused,
+        "int8": maker.int8_told,
+        "checked": maker.checked(),
+        "metric": None if scored is None else scored.metric,
+        "score_before": {} if scored is None else scored.before,
+        "scored_rows": None if scored is None else len(source.rows),
+        "max_length": length if isinstance(length, int) else settings.max_length,
+        "text_columns": trained.get("text_columns"),
+        "settings": {name: last_part(value) for name, value in plain_settings(settings).items()},
+        "versions": versions() | maker.versions(asked),
+    }
+
+
+def _card_results(source: _Source, found: dict[str, Any]) -> dict[str, Any]:
+    """The model's own results, with the forms."""
+    results = dict(source.trained) or {"max_length": found["max_length"]}
+    figures = described(source.model, None)
+    del figures["score"]
+    results["student"] = (results.get("student") or {}) | figures
+    results["versions"] = found["versions"]
+    told = found["int8"]
+    return results | {
+        "exports": found["forms"],
+        "score_before": found["score_before"],
+        "scored_rows": found["scored_rows"],
+        "output_name": found["output_name"],
+        "int8_told": None if told is None else told["told"],
+    }
+
+
+def _tell(found: dict[str, Any], output: Path, reporter: Reporter) -> None:
+    metric = found["metric"]
+    columns = ["form", "MB", "from PyTorch", "alone / in a batch"]
+    if metric is not None:
+        columns.append(metric)
+    rows: list[list[Any]] = []
+    if metric is not None:
+        rows.append(["pytorch-float32", None, None, None, f"{found['score_before'][metric]:.4f}"])
+    for name, form in found["forms"].items():
+        row = [name, f"{form['bytes'] / 1e6:.1f}", f"{form['difference']:.1e}"]
+        row.append(f"{form['alone_and_together']:.1e}")
+        if metric is not None:
+            row.append(f"{form['scores'][metric]:.4f}")
+        rows.append(row)
+    reporter.table(f"{found['model']} exported to {output}", columns, rows)

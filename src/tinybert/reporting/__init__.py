@@ -1,0 +1,19 @@
+"""The report of a finished run: one page of HTML that needs nothing but itself."""
+
+from __future__ import annotations
+
+from tinybert.reporting.answers import ANSWERS_FILE, Answers
+from tinybert.reporting.page import Contents, render
+from tinybert.reporting.run import FinishedRun, read_run
+
+__all__ = [
+    "ANSWERS_FILE",
+    "REPORT_FILE",
+    "Answers",
+    "Contents",
+    "FinishedRun",
+    "read_run",
+    "render",
+]
+
+REPORT_FILE = "report.html"

@@ -1,0 +1,84 @@
+"""The answers of teacher and student to the reported rows, kept beside the student."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinybert.errors import TinybertError
+
+__all__ = ["ANSWERS_FILE", "Answers"]
+
+ANSWERS_FILE = "answers.npz"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Outputs for the rows reported on, in the data's order of rows and labels.
+
+    Attributes:
+        student: (rows, labels) float32 logits, or (rows, 1) values.
+        teacher: the same of the teacher; ``None`` where they are not known.
+        labels: (rows,) classes or values; ``None`` without labels.
+        rows: fingerprint of the rows as tokens
+            (:meth:`tinybert.batching.TokenRows.fingerprint`): by it the texts are known again.
+    """
+
+    student: NDArray[np.float32]
+    teacher: NDArray[np.float32] | None
+    labels: NDArray[Any] | None
+    rows: str
+
+    def __len__(self) -> int:
+        return len(self.student)
+
+    def packed(self) -> bytes:
+        """As the bytes of an ``.npz`` file."""
+        arrays: dict[str, Any] = {"student": self.student, "rows": np.array(self.rows)}
+        if self.teacher is not None:
+            arrays["teacher"] = self.teacher
+        if self.labels is not None:
+            arrays["labels"] = self.labels
+        stream = io.BytesIO()
+        np.savez_compressed(stream, **arrays)
+        return stream.getvalue()
+
+    @classmethod
+    def load(cls, directory: Path) -> Answers | None:
+        """What a run kept in its student's directory; ``None`` where it kept nothing.
+
+        Raises:
+            TinybertError: the file is broken.
+        """
+        file = directory / ANSWERS_FILE
+        if not file.is_file():
+            return None
+        try:
+            with np.load(file, allow_pickle=False) as kept:
+                found = {name: kept[name] for name in kept.files}
+            answers = cls(
+                found["student"], found.get("teacher"), found.get("labels"), str(found["rows"])
+            )
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise TinybertError(
+                f"{file} is broken ({type(error).__name__}): delete it, and the answers are "
+                "computed again from rows and models."
+            ) from None
+        answers.check(file)
+        return answers
+
+    def check(self, file: Path) -> None:
+        """Fail on arrays that do not belong together."""
+        rows = len(self.student)
+        fits = self.student.ndim == 2 and (self.labels is None or self.labels.shape == (rows,))
+        if not fits or (self.teacher is not None and self.teacher.shape != self.student.shape):
+            raise TinybertError(
+                f"{file} is broken (its arrays differ in length): delete it, and the answers are "
+                "computed again from rows and models."
+            )

@@ -1,0 +1,62 @@
+"""Uploading: what is sent, and what is said when it cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import RepoUrl
+
+from tinybert.errors import TinybertError
+from tinybert.export import check_repository, hub, push_directory
+from tinybert.progress import Reporter
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    """What a stand-in for the Hub is asked for."""
+    made: list[tuple[str, dict[str, Any]]] = []
+
+    class Api:
+        def create_repo(self, repo_id: str, **options: Any) -> RepoUrl:
+            made.append(("create", {"repo_id": repo_id, **options}))
+            return RepoUrl(f"https://huggingface.co/me/{repo_id.rpartition('/')[2]}")
+
+        def upload_folder(self, **options: Any) -> None:
+            made.append(("upload", options))
+
+    monkeypatch.setattr(hub, "HfApi", Api)
+    monkeypatch.setattr(hub, "get_token", lambda: "secret")
+    return made
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_what_is_sent(calls: list[Any], tmp_path: Path, private: bool) -> None:
+    address = push_directory(tmp_path, "student", Reporter(quiet=True), private=private)
+    assert address == "https://huggingface.co/me/student"
+    (_, made), (_, sent) = calls
+    # A repository that is there stays as public as it is.
+    assert made == {"repo_id": "student", "private": True if private else None, "exist_ok": True}
+    assert (sent["repo_id"], sent["folder_path"]) == ("me/student", str(tmp_path))
+
+
+def test_what_is_said_when_it_fails(
+    calls: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError("403 Forbidden: no right to write.\nmore")
+
+    monkeypatch.setattr(hub.HfApi, "create_repo", refuse)
+    (tmp_path / "model.onnx").write_bytes(b"1")
+    with pytest.raises(TinybertError, match=r"is whole, but .* \(403 Forbidden: no right"):
+        push_directory(tmp_path, "me/student", Reporter(quiet=True))
+    assert (tmp_path / "model.onnx").exists()
+
+
+def test_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "get_token", lambda: None)
+    with pytest.raises(TinybertError, match="nobody is logged in"):
+        check_repository("me/student")
+    with pytest.raises(TinybertError, match="is no name of a repository: give owner/name"):
+        check_repository("me/stu dent")

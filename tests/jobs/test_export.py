@@ -1,0 +1,299 @@
+"""``tinybert export``: what lies in the directory, what it answers, and what ends it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+import tinybert
+from support import tiny
+from support.cards import headings, table
+from tinybert.cli import main
+from tinybert.errors import TinybertError
+from tinybert.jobs import export, exported_forms
+from tinybert.runtimes import FORMS, available_forms, open_runtime
+
+ort = pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
+onnx = pytest.importorskip("onnx", reason="the extra `export` is not installed")
+pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier that gives clear answers, rows that it answers rightly, and its export."""
+    place = tmp_path_factory.mktemp("export")
+    model = tiny.saved_classifier(place / "student", initializer_range=0.5)
+    (model / "results.json").write_text(json.dumps({"task": "topics", "max_length": 24}))
+    texts, _ = tiny.sentences(60)
+    lines = []
+    loaded = AutoModelForSequenceClassification.from_pretrained(model).eval()
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    for text in texts:
+        with torch.inference_mode():
+            logits = loaded(**tokenizer(text, return_tensors="pt")).logits
+        lines.append(f"{text},{tiny.LABELS[int(logits.argmax())]}")
+    (place / "rows.csv").write_text("\n".join(["text,label", *lines]) + "\n")
+    results = exported(place, place / "exported", data=place / "rows.csv", max_drop=10)
+    (place / "returned.json").write_text(json.dumps(results, default=str))
+    return place
+
+
+def exported(place: Path, output: Path, **more: Any) -> dict[str, Any]:
+    return tinybert.export_model(model=place / "student", output=output, quiet=True, **more)
+
+
+@pytest.fixture
+def at_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The graph that was exported already, instead of another one."""
+
+    def copy(model: Any, path: Path, *, longest: int | None, fuse: bool = True) -> bool:
+        shutil.copy(place / "exported" / FORMS["onnx-float32"], path)
+        return fuse
+
+    monkeypatch.setattr(exported_forms, "write_graph", copy)
+
+
+def test_the_directory(place: Path) -> None:
+    directory = place / "exported"
+    found = {path.relative_to(directory).as_posix() for path in directory.rglob("*.*")}
+    assert found >= {
+        *("config.json", "tokenizer.json", "tokenizer_config.json", "README.md", "export.json"),
+        *("onnx/model.onnx", "onnx/model_quantized.onnx"),
+    }
+    assert available_forms(directory) == ["onnx-float32", "onnx-int8"]
+    kept = json.loads((directory / "export.json").read_text())
+    returned = json.loads((place / "returned.json").read_text())
+    assert kept["forms"] == returned["forms"]
+    assert kept["checked"] == {
+        "lengths": [1, 7, 128],
+        "batches": [1, 3, 32],
+        "largest_answer": pytest.approx(kept["checked"]["largest_answer"]),
+        "tolerance": 1e-4,
+    }
+    assert kept["forms"]["onnx-float32"]["difference"] <= 1e-4 * kept["checked"]["largest_answer"]
+    assert kept["forms"]["onnx-int8"]["difference"] > 0
+    assert kept["score_before"] == {"accuracy": 1.0}
+    assert kept["forms"]["onnx-float32"]["scores"] == {"accuracy": 1.0}
+    assert kept["fused_attention"]
+    assert kept["int8"]["way"] == "rows"
+    assert kept["max_length"] == 24
+    config = json.loads((directory / "config.json").read_text())
+    assert config["architectures"] == ["BertForSequenceClassification"]
+    assert [config["id2label"][str(i)] for i in range(4)] == list(tiny.LABELS)
+
+
+def test_a_plain_session_answers_as_pytorch(place: Path) -> None:
+    """Without tinybert: what transformers.js and optimum do."""
+    model = AutoModelForSequenceClassification.from_pretrained(place / "student").eval()
+    tokenizer = AutoTokenizer.from_pretrained(place / "exported")
+    tokens = tokenizer(tiny.sentences(7, seed=3)[0] + ["lock"], padding=True, return_tensors="np")
+    with torch.inference_mode():
+        given = {name: torch.from_numpy(each) for name, each in tokens.items()}
+        wanted = model(**given).logits.numpy()
+    for file, atol in (("model.onnx", 1e-4), ("model_quantized.onnx", 0.1 * np.abs(wanted).max())):
+        session = ort.InferenceSession(str(place / "exported" / "onnx" / file))
+        names = [each.name for each in session.get_inputs()]
+        assert names == ["input_ids", "attention_mask", "token_type_ids"]
+        for each in session.get_inputs():
+            assert each.type == "tensor(int64)"
+            assert [type(size) for size in each.shape] == [str, str]
+        found = session.run(["logits"], {name: tokens[name].astype(np.int64) for name in names})
+        np.testing.assert_allclose(found[0], wanted, atol=atol)
+
+
+def test_int8_answers_a_row_the_same_in_any_company(place: Path) -> None:
+    kept = json.loads((place / "exported" / "export.json").read_text())
+    assert kept["forms"]["onnx-int8"]["alone_and_together"] < 0.01
+    runtime = open_runtime(place / "exported", "onnx-int8", threads=1)
+    rows = tiny.rows(9, seed=4)
+    alone = runtime({"input_ids": rows.batch([0])["input_ids"].numpy()})
+    together = runtime(
+        {
+            name: rows.batch(range(9))[name].numpy()
+            for name in ("input_ids", "attention_mask", "token_type_ids")
+        }
+    )
+    np.testing.assert_allclose(alone[0], together[0], atol=0.01)
+
+
+def test_the_card(place: Path) -> None:
+    text = (place / "exported" / "README.md").read_text()
+    data = ModelCard(text).data
+    assert data.library_name == "transformers.js"
+    assert {"onnx", "onnxruntime"} <= set(data.tags)
+    assert "Forms" in headings(text)
+    assert [row[0] for row in table(text, "form")[1:]] == ["onnx-float32", "onnx-int8"]
+    assert 'InferenceSession("exported/onnx/model_quantized.onnx")' in text
+
+
+@pytest.mark.usefixtures("at_once")
+def test_int8_alone_leaves_no_float_file(place: Path, tmp_path: Path) -> None:
+    results = exported(place, tmp_path / "int8", to=["int8"], int8_keep=["classifier", "1"])
+    assert [path.name for path in (tmp_path / "int8" / "onnx").iterdir()] == [
+        "model_quantized.onnx"
+    ]
+    assert results["int8"]["kept"] == ["classifier", "1"]
+    assert results["int8"]["products_left"] == 8
+    assert "in float32 stay classifier, 1" in (tmp_path / "int8" / "README.md").read_text()
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("way", ["static", "dynamic", "blocks"])
+def test_other_ways(place: Path, tmp_path: Path, way: str) -> None:
+    results = exported(place, tmp_path / "new", to=["int8"], int8=way)
+    form = results["forms"]["onnx-int8"]
+    assert results["int8"]["way"] == way
+    assert form["difference"] < 0.3 * results["checked"]["largest_answer"]
+    if way == "static":
+        assert form["alone_and_together"] < 0.01
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_score_that_falls_writes_nothing(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = exported_forms.answers
+
+    def spoil(runtime: Any, *arguments: Any) -> Any:
+        found = real(runtime, *arguments)
+        return -found if runtime.form == "onnx-int8" else found
+
+    monkeypatch.setattr(exported_forms, "answers", spoil)
+    with pytest.raises(TinybertError, match="onnx-int8 has a accuracy of .* --int8-keep") as error:
+        exported(place, tmp_path / "new", data=place / "rows.csv")
+    assert "points less where --max-drop allows 0.5" in str(error.value)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_float32_that_differs_writes_nothing(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fused: list[bool] = []
+
+    def wrong(model: Any, path: Path, *, longest: int | None, fuse: bool = True) -> bool:
+        fused.append(fuse)
+        graph = onnx.load(str(place / "exported" / FORMS["onnx-float32"]))
+        for tensor in graph.graph.initializer:
+            if tensor.data_type == 1 and len(tensor.dims) == 1:
+                value = onnx.numpy_helper.to_array(tensor) + np.float32(0.01)
+                tensor.CopyFrom(onnx.numpy_helper.from_array(value, tensor.name))
+        onnx.save(graph, str(path))
+        return fuse
+
+    monkeypatch.setattr(exported_forms, "write_graph", wrong)
+    with pytest.raises(TinybertError, match="onnx-float32 answers otherwise than PyTorch"):
+        exported(place, tmp_path / "new", to=["onnx"])
+    assert fused == [True, False]  # the plain graph was tried before giving up
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_an_encoder(tmp_path: Path) -> None:
+    tiny.saved_encoder(tmp_path / "encoder", initializer_range=0.5)
+    results = tinybert.export_model(
+        model=tmp_path / "encoder", output=tmp_path / "new", fuse=False, quiet=True
+    )
+    assert results["output_name"] == "last_hidden_state"
+    assert not results["fused_attention"]
+    assert set(results["forms"]) == {"onnx-float32", "onnx-int8"}
+    states = open_runtime(tmp_path / "new", "onnx-int8")({"input_ids": np.array([[2, 7, 3]])})
+    assert states.shape == (1, 3, 16)
+    with pytest.raises(TinybertError, match="has no task head, so it has no score on --data"):
+        tinybert.export_model(
+            model=tmp_path / "encoder", data="x.csv", output=tmp_path / "y", quiet=True
+        )
+
+
+@pytest.mark.usefixtures("at_once")
+def test_openvino(place: Path, tmp_path: Path) -> None:
+    pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
+
+    results = exported(place, tmp_path / "new", to=["openvino"], fuse=False)
+    form = results["forms"]["openvino"]
+    assert form["difference"] <= 1e-4 * results["checked"]["largest_answer"]
+    assert available_forms(tmp_path / "new") == ["openvino"]
+    assert not (tmp_path / "new" / "onnx").exists()
+
+
+@pytest.mark.usefixtures("at_once")
+def test_the_vocabulary_is_cut_first(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def cut(model: str, texts: list[str], output: Path, reporter: Any) -> None:
+        asked.append((Path(model).name, texts))
+        shutil.copytree(model, output)
+
+    monkeypatch.setattr(export, "cut_vocabulary", cut)
+    exported(place, tmp_path / "new", to=["onnx"], vocabulary=["texts"])
+    assert asked == [("student", ["texts"])]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_upload(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pushed: list[Any] = []
+    monkeypatch.setattr(export, "check_repository", lambda name: None)
+    monkeypatch.setattr(
+        export, "push_directory", lambda *given, **more: pushed.append((given[:2], more))
+    )
+    exported(place, tmp_path / "new", to=["onnx"], push_to_hub="me/student", private=True)
+    assert pushed == [((tmp_path / "new", "me/student"), {"private": True})]
+
+
+ERRORS = {
+    "--to tflite is no form: give onnx, int8, openvino": "--to tflite",
+    "--int8-keep is for int8": "--to onnx --int8-keep classifier",
+    "--calibration is for static scales": "--calibration rows.csv",
+    "there is no model directory": "--model /nowhere/at/all",
+    "is no model directory: it has no config.json": "--model empty",
+    "has no tokenizer": "--model untold",
+    "exists already": "--output exported",
+    "student is what --model names": "--output student --overwrite",
+    "has no label column": "--data texts.csv",
+    "nobody is logged in": "--push-to-hub me/student",
+    "--push-to-hub a/b/c is no name of a repository": "--push-to-hub a/b/c",
+    "--max-drop -1.0 makes no sense": "--max-drop -1",
+    "is not installed: pip install 'tinybert[openvino]'": "--to openvino",
+}
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_errors(
+    error: str,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.setattr("tinybert.export.hub.get_token", lambda: None)
+    (place / "empty").mkdir(exist_ok=True)
+    tiny.classifier().save_pretrained(place / "untold")
+    (place / "texts.csv").write_text("text\nlock thread\nqueue wait\n")
+    before = sorted(place.rglob("*"))
+    flags = ["--output", "new", *ERRORS[error].split()]
+    words = ["export", *([] if "--model" in flags else ["student"]), *flags]
+    assert main([*words, "--quiet"]) == 2
+    said = capsys.readouterr().err
+    assert error in said, said
+    assert sorted(place.rglob("*")) == before
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_part_that_is_not_there(place: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        TinybertError, match="--int8-keep 3 is no part .* number of a layer, 1 to 2"
+    ):
+        exported(place, tmp_path / "new", int8_keep=["3"])
+    with pytest.raises(TinybertError, match="leaves nothing to be int8"):
+        exported(place, tmp_path / "new", int8_keep=["1", "2", "classifier", "embeddings"])
+    assert [*tmp_path.iterdir()] == []
