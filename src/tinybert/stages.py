@@ -323,8 +323,9 @@ class Run:
     ) -> Path:
         """Publish the last student as the output directory, with ``files`` beside it.
 
-        Text and bytes are written as they are, anything else as JSON. The log of every stage goes along as
-        ``log.jsonl``, one line an entry. Without ``weights`` there is no student among them.
+        Text and bytes are written as they are, anything else as JSON. The log of every stage goes
+        along as ``log.jsonl``, one line an entry. Without ``weights`` there is no student among
+        them.
         """
         self.state.wait_for_everyone()  # the others may still read what is about to go
         if self.is_main:

@@ -201,13 +201,10 @@ def save_graph(model: Any, path: Path) -> None:
     """Write an ``onnx.ModelProto``; weights of more than 2 GB into a file beside it."""
     import onnx
 
-    large = model.ByteSize() > _ONE_FILE
-    onnx.save_model(
-        model,
-        str(path),
-        save_as_external_data=large,
-        **({"all_tensors_to_one_file": True, "location": f"{path.name}_data"} if large else {}),
-    )
+    if model.ByteSize() <= _ONE_FILE:
+        onnx.save_model(model, str(path))
+        return
+    onnx.save_model(model, str(path), save_as_external_data=True, location=f"{path.name}_data")
 
 
 def _has_fused_attention(path: Path) -> bool:

@@ -156,15 +156,16 @@ def _source(path: str, settings: ExportSettings, reporter: Reporter) -> _Source:
     if settings.task is not None:
         order = glue_outputs(find_glue_task(settings.task), names)
     task, parts = scored_parts(settings, names, reporter)
-    if parts["test"].labels is None:
+    labels = parts["test"].labels
+    if labels is None:
         raise TinybertError(
             f"{settings.data} has no label column: name it with --label, or leave --data out."
         )
-    rows = tokenize(tokenizer, parts["test"].texts, settings.max_length, parts["test"].labels)
+    rows = tokenize(tokenizer, parts["test"].texts, settings.max_length, labels)
     order = outputs_of(names, task) if order is None else order
     with reporter.track(len(rows), "answering in PyTorch", unit="rows") as progress:
         logits = predict(model, rows, advance=progress.advance)
-    before = compute(task.metric, logits[:, order], rows.labels)
+    before = compute(task.metric, logits[:, order], labels)
     scored = Scored(task.metric, order, before, logits)
     return _Source(path, model, tokenizer, names, rows, scored, trained)
 

@@ -160,8 +160,10 @@ def speedups_over(
 
 def _alike(config: PretrainedConfig) -> str:
     """The same text for models of one architecture and shape."""
-    kept = ("model_type", "num_hidden_layers", "hidden_size", "intermediate_size")
-    kept += ("num_attention_heads", "intra_bottleneck_size", "num_feedforward_networks")
+    kept = [
+        *("model_type", "num_hidden_layers", "hidden_size", "intermediate_size"),
+        *("num_attention_heads", "intra_bottleneck_size", "num_feedforward_networks"),
+    ]
     return " ".join(str(getattr(config, name, "")) for name in kept)
 
 
