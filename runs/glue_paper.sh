@@ -38,14 +38,36 @@ DIRECTORY="${DIRECTORY:-glue-paper}"
 PYTHON="${PYTHON:-python}"
 
 CORPUS="$DIRECTORY/corpus"
+rows=()
+if [ -n "${ROWS:-}" ]; then rows=(--rows "$ROWS"); fi
+systems=()
+# The lists of names are meant to be split.
+# shellcheck disable=SC2206
+if [ -n "$SYSTEMS" ]; then systems=(--systems $SYSTEMS); fi
+
+reproduce() {
+    # shellcheck disable=SC2086
+    "$PYTHON" -m tinybert reproduce --scale paper --teacher "$TEACHER" --data "$DATA" \
+        --tasks $TASKS --seeds "$SEEDS" --seed "$SEED" --jobs "$JOBS" \
+        ${rows[@]+"${rows[@]}"} ${systems[@]+"${systems[@]}"} --output "$DIRECTORY/table" "$@"
+}
+
+case " $* " in
+*" --dry-run "*)
+    # Of raw text, and of the rows without copies, which make the stages about COPIES times as long.
+    if [ -e "$CORPUS" ]; then TEXT="$CORPUS"; fi
+    echo "plan without copies: with $COPIES of each row the stages on tasks are that much longer"
+    reproduce --corpus "$TEXT" "$@"
+    exit
+    ;;
+esac
+
 mkdir -p "$DIRECTORY"
 if [ ! -e "$CORPUS" ]; then
     "$PYTHON" -m tinybert corpus build --teacher "$TEACHER" --corpus "$TEXT" --output "$CORPUS" \
         --resume
 fi
 
-rows=()
-if [ -n "${ROWS:-}" ]; then rows=(--rows "$ROWS"); fi
 words=()
 if [ -n "${VECTORS:-}" ]; then words=(--vectors "$VECTORS"); fi
 for task in $TASKS; do
@@ -59,12 +81,4 @@ for task in $TASKS; do
     done
 done
 
-systems=()
-# The lists of names are meant to be split.
-# shellcheck disable=SC2206
-if [ -n "$SYSTEMS" ]; then systems=(--systems $SYSTEMS); fi
-# shellcheck disable=SC2086
-"$PYTHON" -m tinybert reproduce --scale paper --teacher "$TEACHER" --corpus "$CORPUS" \
-    --data "$DATA" --tasks $TASKS --seeds "$SEEDS" --seed "$SEED" --jobs "$JOBS" \
-    ${rows[@]+"${rows[@]}"} ${systems[@]+"${systems[@]}"} --augment "$DIRECTORY/copies/{task}-{seed}" \
-    --output "$DIRECTORY/table" "$@"
+reproduce --corpus "$CORPUS" --augment "$DIRECTORY/copies/{task}-{seed}" "$@"

@@ -37,16 +37,24 @@ ABLATIONS="${ABLATIONS-start losses mapping stages}"
 CORPUS="$DIRECTORY/corpus"
 TEACHER="$DIRECTORY/teacher"
 TABLE="$DIRECTORY/table"
-mkdir -p "$DIRECTORY"
+dry=()
+case " $* " in *" --dry-run "*) dry=(--dry-run) ;; esac
 # The lists of names and files are meant to be split.
 # shellcheck disable=SC2086
 if [ ! -e "$CORPUS" ]; then
     "$PYTHON" -m tinybert corpus build --teacher "$ENCODER" --corpus $TEXT --output "$CORPUS" \
-        --resume
+        --resume ${dry[@]+"${dry[@]}"}
 fi
 if [ ! -e "$TEACHER" ]; then
-    "$PYTHON" -m tinybert mlm --model "$ENCODER" --corpus "$CORPUS" --head-steps "$HEAD_STEPS" \
-        --steps "$MLM_STEPS" --learning-rate 3e-4 --evaluations 2 --output "$TEACHER" --resume
+    if [ ! -e "$CORPUS" ]; then CORPUS="$TEXT"; fi # a dry run, of raw text
+    # shellcheck disable=SC2086
+    "$PYTHON" -m tinybert mlm --model "$ENCODER" --corpus $CORPUS --head-steps "$HEAD_STEPS" \
+        --steps "$MLM_STEPS" --learning-rate 3e-4 --evaluations 2 --output "$TEACHER" --resume \
+        ${dry[@]+"${dry[@]}"}
+    if [ -n "${dry[*]-}" ]; then
+        echo "the table's plan needs this teacher: ask for it again when $TEACHER is there"
+        exit
+    fi
 fi
 
 reproduce() {

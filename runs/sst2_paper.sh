@@ -36,20 +36,32 @@ DIRECTORY="${DIRECTORY:-$TASK-paper}"
 PYTHON="${PYTHON:-python}"
 
 AUGMENTED="$DIRECTORY/copies"
-OUTPUT="$DIRECTORY/student"
-mkdir -p "$DIRECTORY"
-
-words=()
-if [ -n "${VECTORS:-}" ]; then words=(--vectors "$VECTORS"); fi
-if [ ! -e "$AUGMENTED" ]; then
+copies() {
+    words=()
+    if [ -n "${VECTORS:-}" ]; then words=(--vectors "$VECTORS"); fi
     "$PYTHON" -m tinybert augment --task "$TASK" --data "$DATA" --seed "$SEED" \
         --masked-lm "$MASKED_LM" ${words[@]+"${words[@]}"} --copies "$COPIES" \
-        --max-length "$LENGTH" --output "$AUGMENTED" --resume
-fi
+        --max-length "$LENGTH" --output "$AUGMENTED" "$@"
+}
 
 # The paper's values: λ of attention is 1, batches of 32, 5e-5 on states and 3e-5 on predictions.
-"$PYTHON" -m tinybert distill --teacher "$TEACHER" --task "$TASK" --data "$DATA" --seed "$SEED" \
-    --student "$STUDENT" --augment "$AUGMENTED" --max-length "$LENGTH" --batch-size 32 \
-    --intermediate-epochs "$STATES" --intermediate-learning-rate 5e-5 \
-    --prediction-epochs "$PREDICTIONS" --prediction-learning-rate 3e-5 \
-    --output "$OUTPUT" --resume "$@"
+distil() {
+    "$PYTHON" -m tinybert distill --teacher "$TEACHER" --task "$TASK" --data "$DATA" \
+        --seed "$SEED" --student "$STUDENT" --max-length "$LENGTH" --batch-size 32 \
+        --intermediate-epochs "$STATES" --intermediate-learning-rate 5e-5 \
+        --prediction-epochs "$PREDICTIONS" --prediction-learning-rate 3e-5 \
+        --output "$DIRECTORY/student" --resume "$@"
+}
+
+case " $* " in
+*" --dry-run "*)
+    copies --dry-run
+    echo "plan without copies: with $COPIES of each row the epochs are that much longer"
+    distil "$@"
+    exit
+    ;;
+esac
+
+mkdir -p "$DIRECTORY"
+if [ ! -e "$AUGMENTED" ]; then copies --resume; fi
+distil --augment "$AUGMENTED" "$@"

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from huggingface_hub import ModelCard
@@ -27,9 +27,10 @@ from transformers import AutoModel, AutoTokenizer, pipeline
 from support import cuttable, forms, howto, tiny, web
 from tinybert.cli import main
 from tinybert.contest import random_models
-from tinybert.jobs import bench, general, mlm, pace, profile
+from tinybert.jobs import bench, exported_forms, general, mlm, pace, profile
 from tinybert.jobs.pace import Pace
 from tinybert.measure import Latency, flops
+from tinybert.settings.export import Int8
 from tinybert.sizing import fit
 from tinybert.tasks.glue.facts import GLUE
 from tinybert.tasks.reading import columns
@@ -281,6 +282,20 @@ ERRORS: dict[str, dict[str, str]] = {
             "bench bert-base-uncased --plot new.svg --against score"
         ),
     },
+    "export": {
+        "--to tflite is no form": "export teacher --output new --to tflite",
+        "output directory … exists already": "export teacher --output exported",
+        "has no task head, so it has no score on --data": (
+            "export student-encoder --output new --data test.csv"
+        ),
+        "has no label column": "export teacher --output new --data texts.csv",
+        "points less where --max-drop allows": "export teacher --output new --data all.csv",
+        "--int8-keep 9 is no part of this model": "export teacher --output new --int8-keep 9",
+        "--calibration is for static scales": "export teacher --output new --calibration texts.csv",
+        "nobody is logged in to the Hugging Face Hub": (
+            "export teacher --output new --push-to-hub me/student"
+        ),
+    },
     "run-anywhere": {
         "output directory … exists already": "export teacher --output exported",
     },
@@ -325,6 +340,8 @@ def test_page(
         monkeypatch.setattr(profile, "latency", by_flops)
     if name == "masked-lm":  # fewer steps than a real head takes
         monkeypatch.setattr(mlm, "DEFAULT_HEAD_STEPS", 20)
+    if name == "export":
+        spoil_int8(monkeypatch)
     space: dict[str, Any] = {"__name__": "page"}
     for language, text in page.blocks:
         if language == "python":
@@ -373,6 +390,18 @@ def one_small_round(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "random_config", config)
 
 
+def spoil_int8(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the largest file of rows int8 gives the wrong class throughout; nobody is logged in."""
+    real = exported_forms.answers
+
+    def answers(runtime: Any, rows: Any, advance: Any) -> Any:
+        found = real(runtime, rows, advance)
+        return -found if len(rows) == 240 and runtime.form == "onnx-int8" else found
+
+    monkeypatch.setattr(exported_forms, "answers", answers)
+    monkeypatch.setattr("tinybert.export.hub.get_token", lambda: None)
+
+
 def by_flops(models: Mapping[str, Any], **options: Any) -> dict[str, Latency]:
     """Invented times, 1 ms for 10⁷ operations: small models are all overhead."""
     length, batch = options["length"], options["batch"]
@@ -404,7 +433,9 @@ def check_output(path: Path) -> None:
     """It is there, and what its name says."""
     assert path.exists(), f"{path.name} is not there"
     if path.name == "README.md":
-        assert ModelCard.load(path).data.library_name == "transformers"
+        exported = (path.parent / "export.json").exists()
+        library = "transformers.js" if exported else "transformers"
+        assert ModelCard.load(path).data.library_name == library
     elif path.name == "results.json":
         assert json.loads(path.read_text("utf-8"))["versions"]
     elif path.is_dir() and (path / "config.json").exists():
@@ -561,6 +592,18 @@ def run_anywhere(place: Path, space: dict[str, Any], text: str) -> None:
             session.run(None, space["inputs"] | {"input_ids": given})
 
 
+def export(place: Path, space: dict[str, Any], text: str) -> None:
+    """The ways are those that the setting has; the page's session answered both rows."""
+    ways = re.findall(r"^\| `(\w+)`.* \| (?:the same|differs) \|", text, re.M)
+    assert ways == ["rows", "blocks", "static", "dynamic"]
+    assert {"auto", *ways} == set(get_args(Int8))
+    assert space["logits"].shape == (2, 2)
+    assert space["results"]["int8"]["way"] == "rows"
+    small = json.loads((place / "small" / "export.json").read_text("utf-8"))
+    assert small["int8"]["kept"] == ["classifier"]
+    assert [*small["forms"]] == ["onnx-int8"]
+
+
 PROOFS: dict[str, Callable[[Path, dict[str, Any], str], None]] = {
     "own-csv": own_csv,
     "no-labels": no_labels,
@@ -571,6 +614,7 @@ PROOFS: dict[str, Callable[[Path, dict[str, Any], str], None]] = {
     "glue": glue,
     "masked-lm": masked_lm,
     "bench": bench_page,
+    "export": export,
     "run-anywhere": run_anywhere,
     "vocabulary": vocabulary,
     "browser-page": browser_page,

@@ -70,6 +70,8 @@ def test_the_table_of_a_laptop(place: Path) -> None:
     tiny.saved_encoder(place / "encoder", layers=3, width=64)
     more = {"ENCODER": str(place / "encoder"), "HEAD_STEPS": "1", "MLM_STEPS": "1", "SEEDS": "1"}
     more |= {"TASKS": "sst-2", "TASK_FLOPS": "10M", "JOBS": "1", "ABLATIONS": ""}
+    run(place, "glue_small.sh", "--dry-run", **more)
+    assert not (place / "out").exists()
     run(place, "glue_small.sh", "--systems", "BERT_4-PKD", "--teacher-epochs", "1", **more)
     systems = json.loads((place / "out" / "table" / "results.json").read_text())["systems"]
     assert systems["BERT_4-PKD"]["scores"]["SST-2"]
@@ -82,7 +84,7 @@ def test_the_whole_paper(place: Path) -> None:
     more["ROWS"] = "20"
     plan = run(place, "glue_paper.sh", "--dry-run", **more)
     assert "paper scale" in plan
-    assert not (place / "out" / "table").exists()
+    assert not (place / "out").exists()
     run(place, "glue_paper.sh", "--teacher-epochs", "1", **more)
     cell = place / "out" / "table" / "students" / "sst-2" / "seed-42" / "TinyBERT_4"
     results = json.loads((cell / "results.json").read_text())
@@ -103,8 +105,9 @@ def test_one_task_from_a_published_student(place: Path) -> None:
     subprocess.run([*command, "--output", str(general), "--quiet"], check=True)
     more = {"COPIES": "2", "STUDENT": str(general), "STATES": "2", "PREDICTIONS": "1"}
     plan = run(place, "sst2_paper.sh", "--dry-run", **more)
-    assert not (place / "out" / "student").exists()
-    assert "2 epochs" in plan or "epochs" in plan
+    assert not (place / "out").exists()
+    assert "a dry run" in plan
+    assert "intermediate stage of 2 epochs" in plan
     run(place, "sst2_paper.sh", "--teacher-epochs", "1", **more)
     results = json.loads((place / "out" / "student" / "results.json").read_text())
     assert results["student"]["hidden"] == 32

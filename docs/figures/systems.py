@@ -74,6 +74,8 @@ def differences(results: Mapping[str, Any]) -> list[tuple[str, float, float, flo
 def draw_systems(axis: Any, results: Mapping[str, Any]) -> None:
     """Scores over operations."""
     some = points(results)
+    if not some:
+        raise SystemExit("no system has a score in every column: the table was cut off too early")
     best = frontier(some)
     axis.plot([e["flops"] / 1e9 for e in best], [e["score"] for e in best], color="0.75", zorder=1)
     for each in some:

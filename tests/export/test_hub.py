@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from huggingface_hub import RepoUrl
 
+import tinybert
+from support import tiny
 from tinybert.errors import TinybertError
 from tinybert.export import check_repository, hub, push_directory
 from tinybert.progress import Reporter
@@ -52,6 +54,26 @@ def test_what_is_said_when_it_fails(
     with pytest.raises(TinybertError, match=r"is whole, but .* \(403 Forbidden: no right"):
         push_directory(tmp_path, "me/student", Reporter(quiet=True))
     assert (tmp_path / "model.onnx").exists()
+
+
+@pytest.mark.usefixtures("calls")
+def test_a_distilled_student_goes_up_when_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    def upload(self: Any, **options: Any) -> None:
+        seen.append(sorted(path.name for path in Path(options["folder_path"]).iterdir()))
+        assert "results.json" in options["ignore_patterns"]
+
+    monkeypatch.setattr(hub.HfApi, "upload_folder", upload)
+    given = {"teacher": tiny.saved_classifier(tmp_path / "teacher", layers=2)}
+    given |= {"data": tiny.task_file(tmp_path / "rows.csv"), "student": "1x16"}
+    more = {"push_to_hub": "me/student", "report": False, **tiny.QUICK}
+    tinybert.distill(**given, output=tmp_path / "student", **more)
+    assert {"README.md", "config.json", "model.safetensors"} <= set(seen[0])
+    with pytest.raises(TinybertError, match="--push-to-hub uploads one student"):
+        tinybert.glue(teacher=given["teacher"], output=tmp_path / "table", push_to_hub="me/x")
 
 
 def test_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,12 +15,13 @@ from huggingface_hub import ModelCard
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import tinybert
-from support import tiny
-from support.cards import headings, table
+from support import cuttable, tiny
+from support.cards import distilled, headings, table
 from tinybert.cli import main
 from tinybert.errors import TinybertError
 from tinybert.jobs import export, exported_forms
 from tinybert.runtimes import FORMS, available_forms, open_runtime
+from tinybert.webpage import read_web_model
 
 ort = pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
 onnx = pytest.importorskip("onnx", reason="the extra `export` is not installed")
@@ -168,7 +169,9 @@ def test_a_score_that_falls_writes_nothing(
         return -found if runtime.form == "onnx-int8" else found
 
     monkeypatch.setattr(exported_forms, "answers", spoil)
-    with pytest.raises(TinybertError, match="onnx-int8 has a accuracy of .* --int8-keep") as error:
+    with pytest.raises(
+        TinybertError, match="onnx-int8 scores .* in accuracy .* --int8-keep"
+    ) as error:
         exported(place, tmp_path / "new", data=place / "rows.csv")
     assert "points less where --max-drop allows 0.5" in str(error.value)
     assert [*tmp_path.iterdir()] == []
@@ -223,19 +226,36 @@ def test_openvino(place: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "new" / "onnx").exists()
 
 
-@pytest.mark.usefixtures("at_once")
-def test_the_vocabulary_is_cut_first(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[Any] = []
+def test_the_vocabulary_is_cut_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here or by ``trim`` before: what the run told of the model is known on the page."""
+    model = cuttable.saved(cuttable.bert(), tmp_path / "student")
+    results = distilled(text_columns=["question", "answer"])
+    results["settings"] |= {"max_length": 48}
+    (model / "results.json").write_text(json.dumps(results, default=str))
+    (tmp_path / "text.txt").write_text("\n".join(cuttable.SOME))
+    text = [str(tmp_path / "text.txt")]
+    tinybert.export_model(model=model, output=tmp_path / "cut", vocabulary=text, quiet=True)
+    card = (tmp_path / "cut" / "README.md").read_text()
+    assert "distilled from teacher" in card
+    assert table(card, "model")[2][1] == "0.8000"
+    assert "measured before that cut" in card
+    tinybert.trim(model=model, corpus=text, output=tmp_path / "trimmed", quiet=True)
 
-    def cut(model: str, texts: list[str], output: Path, reporter: Any) -> None:
-        asked.append((Path(model).name, texts))
-        shutil.copytree(model, output)
+    def copy(model: Any, path: Path, *, longest: int | None, fuse: bool = True) -> bool:
+        shutil.copy(tmp_path / "cut" / FORMS["onnx-float32"], path)  # of the same pieces
+        return fuse
 
-    monkeypatch.setattr(export, "cut_vocabulary", cut)
-    exported(place, tmp_path / "new", to=["onnx"], vocabulary=["texts"])
-    assert asked == [("student", ["texts"])]
+    monkeypatch.setattr(exported_forms, "write_graph", copy)
+    tinybert.export_model(
+        model=tmp_path / "trimmed", to=["int8"], output=tmp_path / "later", quiet=True
+    )
+    assert '"The first text.", "The second."' in (tmp_path / "later" / "README.md").read_text()
+    for name in ("cut", "later"):
+        web = read_web_model(tmp_path / name)
+        assert (web.text_names, web.max_length) == (("question", "answer"), 48)
+        assert web.name == ("student" if name == "cut" else "trimmed")
+        pieces = len(AutoTokenizer.from_pretrained(tmp_path / name))
+        assert pieces < len(AutoTokenizer.from_pretrained(model))
 
 
 @pytest.mark.usefixtures("at_once")

@@ -68,6 +68,8 @@ def test_distillation_goes_on_from_one(snapshot: Path, tmp_path: Path) -> None:
     )
     assert results["student"]["hidden"] == 32
     assert results["student"]["layers"] == 1
+    # The name stays, wherever the files are kept.
+    assert results["settings"]["student"] == "TinyBERT_General_4L_312D"
 
 
 def test_other_models_of_the_hub_are_taken_as_they_are(
@@ -87,6 +89,53 @@ def test_a_directory_goes_before_the_hub(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own" / "student").mkdir(parents=True)
     assert local_student("own/student", QUIET) == "own/student"
+
+
+def test_a_directory_of_a_published_name_is_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "TinyBERT_General_4L_312D").mkdir()
+    monkeypatch.setattr(published, "snapshot_download", lambda *_, **__: pytest.fail("asked"))
+    assert local_student("TinyBERT_General_4L_312D", QUIET) == "TinyBERT_General_4L_312D"
+
+
+def test_of_several_processes_the_first_ones_directory_stays(
+    snapshot: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "made"
+    published._convert(snapshot, output)
+    first = (output / "model.safetensors").stat().st_ino
+    published._convert(snapshot, output)  # as a process that saw none yet
+    assert (output / "model.safetensors").stat().st_ino == first
+    assert [path for path in tmp_path.iterdir() if path.name.startswith("tmp")] == []
+
+
+def test_the_pickle_comes_only_where_there_is_nothing_better(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny.saved_encoder(tmp_path / "plain", layers=1, width=32)
+    asked: list[list[str]] = []
+
+    def download(_: str, allow_patterns: list[str]) -> str:
+        asked.append(allow_patterns)
+        return str(tmp_path / "plain")
+
+    monkeypatch.setattr(published, "snapshot_download", download)
+    local_student("someone/small-bert", QUIET)
+    assert not any("pytorch_model.bin" in patterns for patterns in asked)
+    (tmp_path / "plain" / "model.safetensors").unlink()
+    local_student("someone/small-bert", QUIET)
+    assert "pytorch_model.bin" in asked[-1]
+
+
+def test_an_error_without_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(*_: object, **__: object) -> str:
+        raise TimeoutError
+
+    monkeypatch.setattr(published, "snapshot_download", download)
+    with pytest.raises(TinybertError, match=r"none of that name came .*\(TimeoutError\)"):
+        local_student("a/b", QUIET)
 
 
 def test_what_is_nowhere(snapshot: Path) -> None:

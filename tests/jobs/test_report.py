@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from accelerate import PartialState
 from sklearn.metrics import classification_report
 
 import tinybert
@@ -144,7 +145,6 @@ def test_it_is_made_again_with_a_sentence_of_ones_own(
 
 
 def test_without_kept_answers_they_are_computed(place: Path) -> None:
-    kept = Answers.load(place / "student")
     (place / "student" / ANSWERS_FILE).unlink()
     before = seen_in(place / "student" / REPORT_FILE)
     found = tinybert.report(run=place / "student", quiet=True)
@@ -152,11 +152,23 @@ def test_without_kept_answers_they_are_computed(place: Path) -> None:
     after = seen_in(place / "student" / REPORT_FILE)
     for caption in ("Figures of every class", "The student’s answers.", "The teacher’s answers."):
         assert after.table(caption) == before.table(caption)
-    assert kept is not None
+    assert after.table("Rows where") == before.table("Rows where")  # with the teacher's answers
+    assert not (place / "student" / ANSWERS_FILE).exists()
+
+
+def test_a_place_without_a_name(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``.`` and ``..`` are the student's directory; what lies beside it is found."""
+    (place / "student" / "inner").mkdir()
+    for here, name in ((place / "student", "."), (place / "student" / "inner", "..")):
+        monkeypatch.chdir(here)
+        (place / "student" / REPORT_FILE).unlink()
+        found = tinybert.report(run=name, latency=False, quiet=True)
+        assert found["missing"] == ["Latency was not measured, as --no-latency asks."]
+        assert "Latency was not measured" in seen_in(place / "student" / REPORT_FILE).text
 
 
 def test_without_teacher_and_rows_the_rest_is_there(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     # The run had them where the fixture made them: the student alone is taken away from there.
@@ -166,8 +178,13 @@ def test_without_teacher_and_rows_the_rest_is_there(
     gone = {name: str(place / "gone" / name) for name in ("data", "dev", "test", "teacher")}
     results["settings"] |= gone
     config.write_text(json.dumps(results))
-    found = tinybert.report(run=place / "alone" / "student", quiet=True)
+    found = tinybert.report(run=place / "alone" / "student")
     assert len(found["missing"]) == 2
+    said = capsys.readouterr().err
+    assert "gone" in said  # the paths are told here, and not to whom the page is sent
+    page = (place / "alone" / "student" / REPORT_FILE).read_text("utf-8")
+    assert str(place) not in page
+    assert "/gone" not in page
     seen = seen_in(place / "alone" / "student" / REPORT_FILE)
     assert "The teacher is not to be had any more" in seen.text
     assert "The rows are not to be had any more" in seen.text
@@ -185,7 +202,7 @@ def test_without_teacher_and_rows_the_rest_is_there(
         latency=False,
         quiet=True,
     )
-    assert found["missing"] == []
+    assert found["missing"] == ["Latency was not measured, as --no-latency asks."]
     seen = seen_in(place / "alone" / "student" / REPORT_FILE)
     assert seen.table("Rows where") == whole.table("Rows where")
     assert "latency, one text" not in seen.text
@@ -261,10 +278,19 @@ def test_no_report(place: Path) -> None:
 def test_a_report_that_fails_fails_no_run(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    done: list[str] = []
+    wait = PartialState.wait_for_everyone
+
     def broken(*_: Any) -> str:
+        done.append("report")
         raise RuntimeError("out of ink")
 
+    def meet(state: PartialState) -> None:
+        done.append("meet")
+        wait(state)
+
     monkeypatch.setattr(job, "render", broken)
+    monkeypatch.setattr(PartialState, "wait_for_everyone", meet)
     results = tinybert.distill(
         teacher=place / "student-teacher",
         data=place / "train.csv",
@@ -272,6 +298,7 @@ def test_a_report_that_fails_fails_no_run(
         **(QUICK | {"quiet": False}),
     )
     assert "WARNING: no report was written (out of ink)" in capsys.readouterr().err
+    assert done[-2:] == ["meet", "report"]  # no other process waits for the main one's report
     assert results_of(place / "plain")["student"] == results["student"]
     assert not [path for path in (place / "plain").iterdir() if "report" in path.name]
 

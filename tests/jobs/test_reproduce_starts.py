@@ -11,9 +11,9 @@ from transformers import BertConfig
 import tinybert
 from support.reproduction import asked, make_place
 from tinybert.jobs.reproduce import speed
-from tinybert.jobs.reproduce.cells import chosen_systems
+from tinybert.jobs.reproduce.cells import Cell, Prints, chosen_systems, identity
 from tinybert.jobs.reproduce.speed import SPEED_FILE, speed_of
-from tinybert.jobs.reproduce.stages import plan_part
+from tinybert.jobs.reproduce.stages import at_small_scale, plan_part
 from tinybert.jobs.reproduce.tables import compared
 from tinybert.progress import Reporter
 from tinybert.settings import ReproduceSettings
@@ -90,6 +90,19 @@ def test_smaller_batches_make_more_steps_of_the_same_operations() -> None:
             assert sum(e.steps for e in many) > 6 * sum(e.steps for e in few)
 
 
+def test_the_usual_batches_by_name_are_the_same_cells() -> None:
+    usual = ReproduceSettings(corpus_batch=64, task_batch=32)
+    for cell in (Cell("pretrained", "TinyBERT_4"), Cell("student", "PD", "rte", 42)):
+        prints = Prints(tasks={"rte": "x"})
+        assert identity(usual, prints, cell) == identity(ReproduceSettings(), prints, cell)
+        other = identity(ReproduceSettings(corpus_batch=8, task_batch=8), prints, cell)
+        assert other != identity(usual, prints, cell)
+    for system in SYSTEMS.values():  # what "usual" means
+        for step in system.steps:
+            wanted = 64 if step.part == "corpus" else 32
+            assert at_small_scale(step).batch_size == wanted, (system.name, step.name)
+
+
 def test_speed_is_measured_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     teacher, output = str(place / "teacher"), place / "table"
     output.mkdir()
@@ -103,6 +116,28 @@ def test_speed_is_measured_once(place: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert json.loads((output / SPEED_FILE).read_text()) == more
     monkeypatch.setattr(speed, "speedups_over", lambda *_: pytest.fail("measured again"))
     assert speed_of(some, teacher, output, quiet) == more
+
+
+def test_speed_is_measured_anew_where_it_does_not_hold(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher, output = str(place / "teacher"), place / "table"
+    output.mkdir()
+    quiet = Reporter(quiet=True)
+    asked: list[set[str]] = []
+
+    def measured(_: object, configs: dict[str, object], *__: object) -> dict[str, float]:
+        asked.append({*configs})
+        return dict.fromkeys(configs, 2.0)
+
+    monkeypatch.setattr(speed, "speedups_over", measured)
+    first = speed_of({"PD": SYSTEMS["PD"]}, teacher, output, quiet)
+    two = {name: SYSTEMS[name] for name in ("PD", "BERT_TINY")}
+    (output / SPEED_FILE).write_text(json.dumps(first | {"measured": {"threads": 99}}))
+    speed_of(two, teacher, output, quiet)
+    (output / SPEED_FILE).write_text('{"speedups": ')
+    speed_of(two, teacher, output, quiet)
+    assert asked == [{"PD"}, {"PD", "BERT_TINY"}, {"PD", "BERT_TINY"}]
 
 
 @pytest.fixture

@@ -45,7 +45,36 @@ def test_broken_answers(tmp_path: Path) -> None:
     (tmp_path / ANSWERS_FILE).write_bytes(short.packed())
     with pytest.raises(TinybertError, match="its arrays differ in length"):
         Answers.load(tmp_path)
+    outputs, words = np.zeros((4, 2), np.float32), np.array(["a"] * 4)
+    for labels in (np.array([0, 1, 2, 0]), np.array([0, 1, -1, 0]), np.zeros(4), words):
+        (tmp_path / ANSWERS_FILE).write_bytes(Answers(outputs, None, labels, "p").packed())
+        with pytest.raises(TinybertError, match="its labels are none .*: delete it"):
+            Answers.load(tmp_path)
+    np.savez(tmp_path / ANSWERS_FILE, student=np.array([["a"]]), rows=np.array(""))
+    with pytest.raises(TinybertError, match="its answers are no numbers.*: delete it"):
+        Answers.load(tmp_path)
     objects = np.array([{}], dtype=object)
     np.savez(tmp_path / ANSWERS_FILE, student=objects, rows=np.array(""))
     with pytest.raises(TinybertError, match="answers.npz is broken"):
         Answers.load(tmp_path)
+
+
+@pytest.mark.parametrize("step", [1, 128])
+def test_no_damage_is_any_other_error(tmp_path: Path, step: int) -> None:
+    """Each byte changed in its turn: the file is told, or what it held comes back."""
+    outputs = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+    whole = Answers(outputs, outputs, np.arange(6) % 3, "print").packed()
+    told = 0
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= step
+        (tmp_path / ANSWERS_FILE).write_bytes(damaged)
+        try:
+            back = Answers.load(tmp_path)
+        except TinybertError as error:
+            assert "answers.npz is broken" in str(error)
+            told += 1
+        else:
+            assert back is not None
+            assert (back.student == outputs).all()
+    assert told > len(whole) // 2

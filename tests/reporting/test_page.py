@@ -207,6 +207,15 @@ def test_what_is_missing_is_said_and_nothing_fails(tmp_path: Path) -> None:
     pages.check_alone(pages.read(render(Contents(read_run(directory)))))
 
 
+def test_turns_are_those_of_two_models(tmp_path: Path) -> None:
+    contents = full(student(tmp_path))
+    assert "both in turns" in pages.read(render(contents)).text
+    alone = {read: {"student": taken["student"]} for read, taken in LATENCY.items()}
+    seen = pages.read(render(dataclasses.replace(contents, latency=alone))).text
+    assert "Latency: the median of one pass in PyTorch (cpu, float32, 2 threads)." in seen
+    assert "in turns" not in seen
+
+
 def test_an_encoder_has_no_classes(tmp_path: Path) -> None:
     directory = tiny.saved_encoder(tmp_path / "general")
     results = distilled(task="general", metric=None, retention=None, layer_mapping=[2, 4])

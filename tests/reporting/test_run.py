@@ -82,6 +82,8 @@ def test_directories_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "student.run").mkdir()
     with pytest.raises(TinybertError, match="its run is not finished.*--resume"):
         read_run(tmp_path / "student")
+    with pytest.raises(TinybertError, match="has no results.json"):
+        read_run("/")
     (tmp_path / "file").write_text("")
     with pytest.raises(TinybertError, match="is a file"):
         read_run(tmp_path / "file")

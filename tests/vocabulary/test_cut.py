@@ -17,7 +17,13 @@ from support import cuttable, tiny
 from tinybert.errors import TinybertError
 from tinybert.progress import Reporter
 from tinybert.teachers import load_encoder
-from tinybert.vocabulary import VocabularyReport, cut_by_texts, cut_vocabulary, embeddings
+from tinybert.vocabulary import (
+    VocabularyReport,
+    cut_by_texts,
+    cut_vocabulary,
+    embeddings,
+    trained_facts,
+)
 from tinybert.vocabulary.cut import REPORT_FILE
 from tinybert.vocabulary.embeddings import load_whole
 from tinybert.vocabulary.rewriting import Pieces
@@ -110,6 +116,9 @@ def test_what_is_reported_and_written(both: Any) -> None:
     written = json.loads((cut / REPORT_FILE).read_text("utf-8"))
     assert written == json.loads(json.dumps(report.figures()))
     assert written["coverage"]["share_of_words_kept"] < 1
+    assert report.coverage is not None
+    assert report.coverage.examples  # they are the text's own words, and for the terminal alone
+    assert "examples" not in written["coverage"]
     assert f"{report.after.pieces:,} pieces" in (cut / "README.md").read_text("utf-8")
     assert not {"vocab.txt", "vocab.json", "merges.txt"} & {path.name for path in cut.iterdir()}
 
@@ -132,6 +141,11 @@ def test_a_bound_on_pieces(model: Path, tmp_path: Path) -> None:
     report = cut_by_texts(model, cuttable.TEXTS, tmp_path / "bound", QUIET, pieces=bound)
     assert report.after.pieces == bound < free.after.pieces
     assert report.tokens_kept < free.tokens_kept == 1
+    least = cut_by_texts(model, cuttable.TEXTS, tmp_path / "least", QUIET, pieces=free.always)
+    assert least.coverage is not None
+    assert least.coverage.texts_kept == 0
+    assert least.difference is not None  # the model was asked, with pieces where no text is alike
+    assert least.difference < 1e-6
     rare = cut_by_texts(model, cuttable.TEXTS, tmp_path / "rare", QUIET, min_count=5)
     assert free.always < rare.after.pieces < free.after.pieces
     with pytest.raises(TinybertError, match=f"--pieces 9 is too few: {free.always} pieces stay"):
@@ -178,6 +192,24 @@ def test_what_lies_beside_a_model_comes_along(model: Path, tmp_path: Path) -> No
     assert (tmp_path / "cut" / "1_Pooling" / "config.json").is_file()
     assert (tmp_path / "cut" / "modules.json").is_file()
     assert not (tmp_path / "cut" / "vocab.txt").exists()
+
+
+def test_what_is_known_of_the_training_comes_along(model: Path, tmp_path: Path) -> None:
+    facts = {"task": "pairs", "metric": "f1", "text_columns": ["one", "other"], "max_length": 33}
+    told = {"settings": {"max_length": 33, "data": "/home/secret"}, "student": {"score": 0.5}}
+    results = {name: facts[name] for name in ("task", "metric", "text_columns")} | told
+    (model / "results.json").write_text(json.dumps(results))
+    cut_by_texts(model, cuttable.SOME, tmp_path / "cut", QUIET)
+    cut_by_texts(tmp_path / "cut", cuttable.SOME, tmp_path / "again", QUIET)
+    for place in (tmp_path / "cut", tmp_path / "again"):
+        assert json.loads((place / REPORT_FILE).read_text())["trained"] == facts
+        assert trained_facts(place) == facts
+        card = (place / "README.md").read_text()
+        assert "text_pair" in card
+        assert "max_length=33" in card
+        assert "secret" not in card
+    (tmp_path / "again" / REPORT_FILE).write_text("{")
+    assert trained_facts(tmp_path / "again") == {}
 
 
 def test_a_dry_run_writes_nothing(model: Path, tmp_path: Path) -> None:
@@ -255,6 +287,11 @@ def test_a_model_that_answers_otherwise_is_refused(
     monkeypatch.setattr("tinybert.vocabulary.cut.cut_model", wrong)
     with pytest.raises(TinybertError, match="answers otherwise with fewer pieces"):
         cut_by_texts(model, cuttable.TEXTS, tmp_path / "cut", QUIET, others=[])
+    # And where no text is cut as before: every word falls into letters.
+    always = cut_by_texts(model, cuttable.SOME, tmp_path / "dry", QUIET, dry_run=True).always
+    for pieces in (None, always):
+        with pytest.raises(TinybertError, match="answers otherwise with fewer pieces"):
+            cut_by_texts(model, cuttable.SOME, tmp_path / "cut", QUIET, pieces=pieces)
     assert not (tmp_path / "cut").exists()
 
 

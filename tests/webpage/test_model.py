@@ -84,6 +84,10 @@ def no_json(directory: Path) -> None:
     (directory / "config.json").write_text("{")
 
 
+def broken_tokenizer_config(directory: Path) -> None:
+    (directory / "tokenizer_config.json").write_text("{")
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -94,6 +98,7 @@ def no_json(directory: Path) -> None:
         (headless, r"is an encoder without a classifier \(BertModel\)"),
         (unknown_tokenizer, "has a normalizer of type Nmt, which the page's JavaScript does not"),
         (no_json, "config.json is not readable JSON .*: export the model again"),
+        (broken_tokenizer_config, "tokenizer_config.json is not readable JSON .*: export the"),
     ],
 )
 def test_a_model_that_cannot_stand_on_a_page(exported: Path, spoil: Any, message: str) -> None:

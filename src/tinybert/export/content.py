@@ -6,7 +6,6 @@ Every table and sentence is Markdown, "" where there is nothing to say.
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -16,6 +15,7 @@ import yaml
 from tinybert import settings as all_settings
 from tinybert.export.figures import Results, number, part, scored, seeds
 from tinybert.export.markdown import bullets, escaped, fenced, last_part, table
+from tinybert.export.stages import made_the_student, terms_told
 
 __all__ = [
     "labels_table",
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 SHOWN_LABELS = 200
-_RUN_ONLY = {"overwrite", "resume", "dry_run", "output"}
+_RUN_ONLY = {"overwrite", "resume", "dry_run", "output", "push_to_hub", "private"}
 
 
 def max_length(results: Results) -> int | None:
@@ -79,7 +79,7 @@ def stages_table(results: Results) -> str:
     rows = []
     for record in records if isinstance(records, list | tuple) else []:
         name = str(record.get("name", ""))
-        if re.search(r"^seed\d+-|(^|-)control-", name):
+        if not made_the_student(name):
             continue
         plan, best = part(record, "schedule"), part(record, "best")
         steps_asked = number(plan.get("steps"))
@@ -91,7 +91,7 @@ def stages_table(results: Results) -> str:
                 _figure(record.get("steps"), ",.0f"),
                 _figure(plan.get("batch_size"), ",.0f"),
                 _figure(plan.get("learning_rate"), "g"),
-                _learnt(record.get("objective")),
+                escaped(terms_told(record.get("objective"))) or "–",
                 f"best {escaped(str(best['metric']))}" if best.get("metric") else "last",
             ]
         )
@@ -102,20 +102,6 @@ def stages_table(results: Results) -> str:
 def _figure(value: Any, form: str) -> str:
     found = number(value)
     return "–" if found is None else format(found, form)
-
-
-def _learnt(objective: Any) -> str:
-    """Kinds of terms with their weights; one weight where all of a kind have the same."""
-    weights: dict[str, list[float]] = {}
-    for term in objective if isinstance(objective, list | tuple) else []:
-        kind = str(term.get("term", "")).split(".")[0]
-        weights.setdefault(kind, []).append(number(term.get("weight")) or 0.0)
-    told = []
-    for kind, found in weights.items():
-        same = len(set(found)) == 1
-        factor = f"{found[0]:g}" if same else "(" + ", ".join(f"{w:g}" for w in found) + ")"
-        told.append(escaped(kind) if factor == "1" else f"{factor} · {escaped(kind)}")
-    return " + ".join(told) or "–"
 
 
 def settings_told(results: Results) -> str:

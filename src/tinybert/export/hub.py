@@ -14,8 +14,8 @@ from tinybert.progress import Reporter
 
 __all__ = ["check_repository", "push_directory"]
 
-# What resuming a run needs and nobody else.
-_LEFT_OUT = ["*.partial-*", ".*"]
+# `results.json` names paths of this machine; the card has its figures.
+_LEFT_OUT = [".*", "*.partial-*", "results.json", "tensorboard/*"]
 
 
 def check_repository(repository: str) -> None:
@@ -40,7 +40,9 @@ def check_repository(repository: str) -> None:
 def push_directory(
     directory: str | Path, repository: str, reporter: Reporter, *, private: bool = False
 ) -> str:
-    """Upload all files of ``directory``; the repository is made where it is not there.
+    """Upload ``directory``; the repository is made where it is not there.
+
+    ``results.json`` stays here: it names local paths.
 
     Args:
         directory: whole, with its model card.

@@ -108,10 +108,13 @@ def _batch(
     }
 
 
-def largest_difference(runtime: Runtime, probes: Probes) -> float:
+def largest_difference(
+    runtime: Runtime, probes: Probes, advance: Callable[[int], None] | None = None
+) -> float:
     """The largest difference of a form's answers from PyTorch's; states of padding left aside.
 
-    Infinite where an answer is no finite number or of another shape.
+    Infinite where an answer is no finite number or of another shape. ``advance`` is called with 1
+    for each batch.
     """
     worst = 0.0
     for batch, wanted in zip(probes.batches, probes.answers, strict=True):
@@ -122,6 +125,8 @@ def largest_difference(runtime: Runtime, probes: Probes) -> float:
         if apart.ndim == 3:
             apart = apart * batch["attention_mask"][:, :, None]
         worst = max(worst, float(apart.max()))
+        if advance is not None:
+            advance(1)
     return worst
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -139,7 +141,7 @@ def _by_library(
         "nodes_to_exclude": left,
         "extra_options": {"MatMulConstBOnly": True},
     }
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _silence():
         file = str(Path(folder) / "model.onnx")
         if way == "dynamic":
             quantization.quantize_dynamic(graph, file, **options)
@@ -155,6 +157,17 @@ def _by_library(
                 **options,
             )
         return onnx.load(file)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """The tools advise to run others first, which do what the exporter has done."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _reader(graph: Any, rows: TokenRows, advance: Callable[[int], None] | None) -> Any:

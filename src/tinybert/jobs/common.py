@@ -34,7 +34,7 @@ def required(value: Any, flag: str, what: str) -> Any:
 # Settings that change no weight: a run goes on whatever they are now.
 _ONLY_HOW = (
     *("resume", "overwrite", "dry_run", "output", "log_every", "tensorboard"),
-    *("checkpoint_minutes", "report"),
+    *("checkpoint_minutes", "report", "push_to_hub", "private"),
 )
 
 

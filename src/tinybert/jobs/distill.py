@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tinybert.errors import TinybertError
 from tinybert.evaluation import predict
+from tinybert.export import check_repository, push_directory
 from tinybert.jobs.augmented import augmented_rows, augmented_tokens
 from tinybert.jobs.common import (
     described,
@@ -67,7 +68,11 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
     if settings.intermediate_epochs == settings.prediction_epochs == 0:
         raise TinybertError("both stages have 0 epochs: there is nothing to train.")
     check_bounds(settings)
-    settings = replace(settings, student=local_student(settings.student, reporter))
+    if settings.push_to_hub is not None:
+        check_repository(settings.push_to_hub)
+    asked = settings
+    local = local_student(asked.student, reporter)
+    settings = replace(asked, student=local)
     tokenizer = load_tokenizer(path)
     rows = task_rows(settings, tokenizer, reporter)
     teacher, rows = task_teacher(settings, rows, reporter)
@@ -77,8 +82,7 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
             "--controls are scored against labels, and the data has none: leave them out, or name "
             "the label column with --label."
         )
-    asked = settings
-    settings, fitted = chosen_student(asked, teacher, len(rows.train), reporter)
+    settings, fitted = chosen_student(settings, teacher, len(rows.train), reporter)
     shape = check_student(settings, teacher, tokenizer)
     manifest = augmented_rows(settings.augment, rows, reporter)
     learned = len(rows.train) if manifest is None else manifest.counts.total
@@ -94,7 +98,9 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
     inputs |= student_print(settings)
     if manifest is not None:
         inputs["augmentation"] = manifest.fingerprint()
-    run = open_run(settings, reporter, inputs)
+    # Known by the name on the Hub, wherever its files are kept; its weights are among the inputs.
+    named = replace(settings, student=asked.student) if settings.student == local else settings
+    run = open_run(named, reporter, inputs)
     originals = rows.counts()
     if manifest is not None:
         rows = replace(rows, train=augmented_tokens(run, settings, manifest, rows, tokenizer))
@@ -127,9 +133,11 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
     }
     publish(run, result, results, {ANSWERS_FILE: answers.packed()})
     _tell(results, reporter, run.output)
+    # All met when the output was published; no process waits for what the main one does now.
     if settings.report and run.is_main:
         report_beside(run.output, reporter)
-    run.state.wait_for_everyone()
+    if settings.push_to_hub is not None and run.is_main:
+        push_directory(run.output, settings.push_to_hub, reporter, private=settings.private)
     return results
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -33,7 +32,7 @@ from tinybert.tasks.reading.columns import choose_columns
 from tinybert.tasks.reading.rows import read_part
 from tinybert.tasks.reading.sources import open_source
 from tinybert.teachers import has_head, load_encoder, load_tokenizer
-from tinybert.vocabulary import cut_vocabulary
+from tinybert.vocabulary import cut_vocabulary, trained_facts, vocabulary_told
 from tinybert.work import check_apart
 
 __all__ = ["EXPORT_FILE", "run_export"]
@@ -56,7 +55,7 @@ class _Source:
     names: tuple[str, ...] | None  # label names; None of an encoder
     rows: TokenRows
     scored: Scored | None = None
-    trained: dict[str, Any] = field(default_factory=dict)  # its results.json, where it has one
+    trained: dict[str, Any] = field(default_factory=dict)  # what is known of its training
 
 
 def run_export(settings: ExportSettings, reporter: Reporter) -> dict[str, Any]:
@@ -77,12 +76,15 @@ def run_export(settings: ExportSettings, reporter: Reporter) -> dict[str, Any]:
         check_repository(settings.push_to_hub)
     for form in asked:
         needs(*_PACKAGES[form])
+    trained, told = trained_facts(path), ""  # a directory that is cut holds no results
     with tempfile.TemporaryDirectory(prefix="tinybert-export-") as scratch:
         if settings.vocabulary:
-            cut = Path(scratch) / Path(path).name
-            cut_vocabulary(path, settings.vocabulary, cut, reporter)
+            cut = Path(scratch) / Path(path).resolve().name
+            report = cut_vocabulary(path, settings.vocabulary, cut, reporter)
+            told = _cut_told(report.figures(), trained)
             path = str(cut)
         source = _source(path, settings, reporter)
+        source.trained = trained
         check_space(output, 4 * parameters(source.model) * (len(asked) + 1))
         with whole_directory(output, settings.overwrite) as partial:
             _save_beside(source, partial)
@@ -101,7 +103,7 @@ def run_export(settings: ExportSettings, reporter: Reporter) -> dict[str, Any]:
             found["seconds"] = time.monotonic() - start
             write_json_whole(partial / EXPORT_FILE, found)
             card = model_card(partial, _card_results(source, found), name=output.name)
-            (partial / "README.md").write_text(card, encoding="utf-8", newline="\n")
+            (partial / "README.md").write_text(card + told, encoding="utf-8", newline="\n")
     _tell(found, output, reporter)
     if settings.push_to_hub is not None:
         push_directory(output, settings.push_to_hub, reporter, private=settings.private)
@@ -132,7 +134,6 @@ def _asked(settings: ExportSettings) -> list[str]:
 
 
 def _source(path: str, settings: ExportSettings, reporter: Reporter) -> _Source:
-    trained = _trained(path)
     if not has_head(path):
         for flag, value in (("--data", settings.data), ("--task", settings.task)):
             if value is not None:
@@ -141,7 +142,7 @@ def _source(path: str, settings: ExportSettings, reporter: Reporter) -> _Source:
                 )
         tokenizer, model = load_tokenizer(path), load_encoder(path)
         rows = _sentences(tokenizer, model, settings.max_length)
-        return _Source(path, _ready(model), tokenizer, None, rows, trained=trained)
+        return _Source(path, _ready(model), tokenizer, None, rows)
     longest = settings.max_length
     if settings.data is None and settings.task is None:  # nothing of that length has to fit
         longest = 1
@@ -151,7 +152,7 @@ def _source(path: str, settings: ExportSettings, reporter: Reporter) -> _Source:
     _ready(model)
     if settings.data is None and settings.task is None:
         rows = _sentences(tokenizer, model, settings.max_length)
-        return _Source(path, model, tokenizer, names, rows, trained=trained)
+        return _Source(path, model, tokenizer, names, rows)
     order = None
     if settings.task is not None:
         order = glue_outputs(find_glue_task(settings.task), names)
@@ -167,7 +168,7 @@ def _source(path: str, settings: ExportSettings, reporter: Reporter) -> _Source:
         logits = predict(model, rows, advance=progress.advance)
     before = compute(task.metric, logits[:, order], labels)
     scored = Scored(task.metric, order, before, logits)
-    return _Source(path, model, tokenizer, names, rows, scored, trained)
+    return _Source(path, model, tokenizer, names, rows, scored)
 
 
 def _ready(model: PreTrainedModel) -> PreTrainedModel:
@@ -195,16 +196,6 @@ def _calibration(source: _Source, settings: ExportSettings, reporter: Reporter) 
     texts = read_part(part, columns, "calibration rows", reporter).texts
     longest = longest_input(source.model) or settings.max_length
     return tokenize(source.tokenizer, texts, min(settings.max_length, longest))
-
-
-def _trained(path: str) -> dict[str, Any]:
-    """What ``results.json`` of the model says, for the card; empty where there is none."""
-    file = Path(path) / "results.json"
-    try:
-        found = json.loads(file.read_text("utf-8")) if file.is_file() else {}
-    except (ValueError, OSError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _save_beside(source: _Source, directory: Path) -> None:
@@ -264,6 +255,14 @@ def _card_results(source: _Source, found: dict[str, Any]) -> dict[str, Any]:
         "output_name": found["output_name"],
         "int8_told": None if told is None else told["told"],
     }
+
+
+def _cut_told(figures: dict[str, Any], trained: dict[str, Any]) -> str:
+    """The end of the card of a model whose vocabulary was cut first."""
+    told = f"\n{vocabulary_told(figures)}\n"
+    if trained.get("student"):
+        told += "\nThe scores and times of its training were measured before that cut.\n"
+    return told
 
 
 def _tell(found: dict[str, Any], output: Path, reporter: Reporter) -> None:

@@ -56,18 +56,20 @@ def run_general(settings: GeneralSettings, reporter: Reporter) -> dict[str, Any]
     output = required(settings.output, "--output", "the output directory")
     check_apart(output, teacher=path, corpus=settings.corpus, student=settings.student)
     check_lengths(settings)
-    settings = replace(settings, student=local_student(settings.student, reporter))
+    asked = settings
+    local = local_student(asked.student, reporter)
+    settings = replace(asked, student=local)
     tokenizer = load_tokenizer(path)
     model = load_encoder(path)
     corpus = check_corpus(settings, model, tokenizer, reporter)
-    asked = settings
-    settings = default_student(asked, model, None, reporter)
+    settings = default_student(settings, model, None, reporter)
     check_student(settings, model, tokenizer)
     watch = watched(settings.watch, model, tokenizer, reporter) if settings.watch else None
     if settings.dry_run:
         return _dry_run(settings, reporter, model, tokenizer, watch)
     inputs = {"teacher weights": fingerprint(model), "text read": corpus} | student_print(settings)
-    run = open_run(settings, reporter, inputs)
+    named = replace(settings, student=asked.student) if settings.student == local else settings
+    run = open_run(named, reporter, inputs)
     text = open_text_of(run, settings, tokenizer, reporter)
     reporter.say(
         f"{len(text.train):,} blocks, {text.tokens:,} tokens an epoch; "

@@ -32,9 +32,7 @@ from tinybert.teachers import has_head, head_labels, load_tokenizer
 __all__ = ["run_glue", "tasks_in"]
 
 # What only says how to run; a finished run made with another of these is the same run.
-_NOT_ITS_OWN = (
-    *("output", "resume", "overwrite", "dry_run", "log_every", "tensorboard", "report"),
-)
+_NOT_ITS_OWN = ("output", "resume", "overwrite", "dry_run", "log_every", "tensorboard", "report")
 
 
 def run_glue(settings: GlueSettings, reporter: Reporter) -> dict[str, Any]:
@@ -112,6 +110,11 @@ def tasks_in(where: str) -> list[str]:
 
 
 def _refuse_bounds(settings: GlueSettings) -> None:
+    if settings.push_to_hub is not None:
+        raise TinybertError(
+            "--push-to-hub uploads one student, and a table has many: leave it out, and upload the "
+            "one that you choose with `hf upload`."
+        )
     for name in ("max_latency", "max_size", "speedup"):
         if getattr(settings, name) is not None:
             raise TinybertError(

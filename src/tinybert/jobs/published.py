@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
 
 from tinybert.errors import TinybertError
 from tinybert.original import convert_checkpoint, read_checkpoint, read_tokenizer
-from tinybert.outputs import cache_directory, whole_directory
+from tinybert.outputs import cache_directory, clear_errors
 from tinybert.progress import Reporter
 from tinybert.stages import save_student
 
@@ -23,8 +24,9 @@ PUBLISHED = {
 """The authors' general students: short name → name on the Hub."""
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
-# The pickle only where there is nothing better: the authors' students have no safetensors.
-_FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "pytorch_model.bin"]
+_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
+# Where there is nothing better: the authors' students have no safetensors.
+_PICKLE = ["pytorch_model.bin"]
 # What the configurations of the authors' code have and transformers' own lack.
 _AUTHORS = ("cell", "emb_size", "pre_trained", "structure")
 
@@ -39,29 +41,44 @@ def local_student(student: str, reporter: Reporter) -> str:
         TinybertError: there is no such directory, and none on the Hub, or it cannot be reached.
     """
     name = PUBLISHED.get(student, student)
-    if Path(name).expanduser().exists() or not _HUB_NAME.fullmatch(name):
+    if Path(student).expanduser().exists() or not _HUB_NAME.fullmatch(name):
         return student
     try:
         snapshot = Path(snapshot_download(name, allow_patterns=_FILES))
+        if not any(snapshot.glob("*.safetensors")):
+            snapshot = Path(snapshot_download(name, allow_patterns=_FILES + _PICKLE))
     except Exception as error:
-        reason = str(error).strip().splitlines()[0]
+        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise TinybertError(
             f"there is no student directory {student}, and none of that name came from the "
-            f"Hugging Face Hub ({reason})."
+            f"Hugging Face Hub ({lines[0]})."
         ) from error
     if not _of_the_authors(snapshot):
         return str(snapshot)
     # A snapshot's directory is named after its commit.
     output = cache_directory() / "students" / f"{name.replace('/', '--')}-{snapshot.name[:12]}"
     if not output.is_dir():
-        checkpoint = read_checkpoint(snapshot)
-        converted = convert_checkpoint(checkpoint)
-        tokenizer, _ = read_tokenizer(checkpoint)
-        # Of several processes each makes the same.
-        with whole_directory(output, overwrite=True) as temporary:
-            save_student(temporary, converted.model, tokenizer, converted.projections)
+        with clear_errors(output):
+            _convert(snapshot, output)
         reporter.say(f"{name} is a checkpoint of the authors' code: converted, kept in {output}")
     return str(output)
+
+
+def _convert(snapshot: Path, output: Path) -> None:
+    """Convert into ``output``; of several processes the first one's directory stays."""
+    checkpoint = read_checkpoint(snapshot)
+    converted = convert_checkpoint(checkpoint)
+    tokenizer, _ = read_tokenizer(checkpoint)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, ignore_cleanup_errors=True) as scratch:
+        made = Path(scratch) / "student"
+        made.mkdir()
+        save_student(made, converted.model, tokenizer, converted.projections)
+        try:
+            made.rename(output)
+        except OSError:
+            if not output.is_dir():
+                raise
 
 
 def _of_the_authors(directory: Path) -> bool:
@@ -70,4 +87,3 @@ def _of_the_authors(directory: Path) -> bool:
     except (OSError, ValueError):
         return False
     return any(name in config for name in _AUTHORS)
-

@@ -110,8 +110,8 @@ def gathered(
     missing = contents.missing
     student, tokenizer = _student(run)
     if teacher is None:
-        teacher = _teacher(run, settings, missing)
-    rows = _rows(run, settings, tokenizer, missing) if run.has_head else None
+        teacher = _teacher(run, settings, missing, reporter)
+    rows = _rows(run, settings, tokenizer, missing, reporter) if run.has_head else None
     if run.has_head:
         contents.answers = _answers(run, student, teacher, rows, missing, reporter)
         if rows is not None and contents.answers is not None:
@@ -127,6 +127,8 @@ def gathered(
         missing.pop("texts", None)
     told: Mapping[str, Any] = run.results.get("latency") or {}
     contents.latency = told or _latency(settings, student, teacher, reporter)
+    if not contents.latency:
+        missing["latency"] = "Latency was not measured, as --no-latency asks."
     if teacher is not None:
         texts = contents.texts
         sentence = settings.sentence or _short_row(tokenizer, texts) or [OWN_SENTENCE]
@@ -141,9 +143,12 @@ def _student(run: FinishedRun) -> tuple[PreTrainedModel, PreTrainedTokenizerBase
 
 
 def _teacher(
-    run: FinishedRun, settings: ReportSettings, missing: dict[str, str]
+    run: FinishedRun, settings: ReportSettings, missing: dict[str, str], reporter: Reporter
 ) -> PreTrainedModel | None:
-    """The teacher, if the run had one and it is still there."""
+    """The teacher, if the run had one and it is still there.
+
+    The error names paths of this machine: it is for the terminal, and the page for others.
+    """
     if not run.results.get("teacher"):
         missing["attention"] = "This model had no teacher to stand beside."
         missing["differ"] = "This model had no teacher to differ from."
@@ -159,9 +164,10 @@ def _teacher(
     except TinybertError as error:
         if settings.teacher is not None:
             raise
+        reporter.say(f"the teacher: {error}")
         missing["attention"] = (
             "The teacher is not to be had any more, so nothing of it can be shown that the run did "
-            f"not keep; name it with --teacher if it lies elsewhere ({error})"
+            "not keep; name it with --teacher if it lies elsewhere."
         )
         return None
 
@@ -170,14 +176,14 @@ def _teacher_place(run: FinishedRun) -> str:
     """Where the run had its teacher; one that it fine-tuned lies beside the student."""
     asked = str(run.settings.get("teacher") or run.results.get("teacher_name") or "the teacher")
     if run.results.get("teacher_fine_tuned"):
-        beside = run.directory.absolute()
-        return str(beside.with_name(beside.name + "-teacher"))
+        beside = run.directory.resolve()
+        return str(beside.parent / f"{beside.name}-teacher")
     return str(_found(asked, run))
 
 
 def _found(path: str, run: FinishedRun) -> str:
     """A path as the run had it; one that is relative may be so to the student's neighbours."""
-    beside = run.directory.absolute().parent / path
+    beside = run.directory.resolve().parent / path
     return str(beside) if not Path(path).expanduser().exists() and beside.exists() else path
 
 
@@ -194,6 +200,7 @@ def _rows(
     settings: ReportSettings,
     tokenizer: PreTrainedTokenizerBase,
     missing: dict[str, str],
+    reporter: Reporter,
 ) -> _Reported | None:
     """The rows that the run reported on, read again as it read them."""
     given = any((settings.data, settings.dev, settings.test))
@@ -202,9 +209,10 @@ def _rows(
     except TinybertError as error:
         if given:
             raise
+        reporter.say(f"the rows: {error}")
         missing["texts"] = (
             "The rows are not to be had any more, so their texts cannot be shown; name their place "
-            f"with --data ({error})"
+            "with --data."
         )
         return None
     longest = int(run.settings.get("max_length") or run.results.get("max_length") or 128)
@@ -256,7 +264,8 @@ def _answers(
                 ).names
                 of_teacher = of_teacher[:, [names.index(label) for label in run.labels]]
             except (TinybertError, ValueError) as error:
-                missing["differ"] = f"The teacher's labels cannot be matched ({error})"
+                reporter.say(f"the teacher's labels: {error}")
+                missing["differ"] = "The teacher's labels cannot be matched with the data's."
                 of_teacher = None
     return Answers(outputs, of_teacher, tokens.labels, tokens.fingerprint())
 

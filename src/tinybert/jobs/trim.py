@@ -96,7 +96,8 @@ def run_trim(settings: TrimSettings, reporter: Reporter) -> dict[str, Any]:
     )
     figures = report.figures()
     reporter.table(f"{path} with fewer pieces", ["", "before", "after"], _shown(figures))
-    _tell(figures, output, settings.dry_run, reporter)
+    examples = [] if report.coverage is None else report.coverage.examples
+    _tell(figures, examples, output, settings.dry_run, reporter)
     return figures
 
 
@@ -158,7 +159,13 @@ _UNKNOWN = ("unknown_rate", "unknown_rate_after")
 _LENGTHS = ("tokens", "tokens_after")
 
 
-def _tell(figures: dict[str, Any], output: Path, dry_run: bool, reporter: Reporter) -> None:
+def _tell(
+    figures: dict[str, Any],
+    examples: list[tuple[str, str]],
+    output: Path,
+    dry_run: bool,
+    reporter: Reporter,
+) -> None:
     reporter.say(
         f"counted {figures['tokens']:,} tokens in {figures['texts']:,} texts; "
         f"{100 * figures['tokens_kept']:.2f} % of them keep their piece; {figures['always']:,} "
@@ -172,7 +179,7 @@ def _tell(figures: dict[str, Any], output: Path, dry_run: bool, reporter: Report
             if share is not None
         )
         reporter.say(f"read as before, on {figures['compared_on']}: {told}")
-        for old, new in coverage["examples"]:
+        for old, new in examples:
             reporter.say(f"  {old}  →  {new}")
     if dry_run:
         reporter.say("a dry run: nothing was written")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,20 +64,33 @@ class Answers:
             answers = cls(
                 found["student"], found.get("teacher"), found.get("labels"), str(found["rows"])
             )
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise TinybertError(
-                f"{file} is broken ({type(error).__name__}): delete it, and the answers are "
-                "computed again from rows and models."
-            ) from None
+        except Exception as error:  # noqa: BLE001 - zip, zlib and NumPy's header raise what they like
+            raise _broken(file, type(error).__name__) from None
         answers.check(file)
         return answers
 
     def check(self, file: Path) -> None:
-        """Fail on arrays that do not belong together."""
-        rows = len(self.student)
-        fits = self.student.ndim == 2 and (self.labels is None or self.labels.shape == (rows,))
-        if not fits or (self.teacher is not None and self.teacher.shape != self.student.shape):
-            raise TinybertError(
-                f"{file} is broken (its arrays differ in length): delete it, and the answers are "
-                "computed again from rows and models."
-            )
+        """Fail on arrays that do not belong together, or are no answers."""
+        shape = self.student.shape
+        fits = len(shape) == 2 and (self.labels is None or self.labels.shape == shape[:1])
+        if not fits or (self.teacher is not None and self.teacher.shape != shape):
+            raise _broken(file, "its arrays differ in length")
+        outputs = [self.student] if self.teacher is None else [self.student, self.teacher]
+        if any(each.dtype.kind != "f" for each in outputs):
+            raise _broken(file, "its answers are no numbers")
+        if self.labels is None:
+            return
+        if shape[1] == 1:
+            known = self.labels.dtype.kind in "fiu"
+        else:
+            known = self.labels.dtype.kind in "iu"
+            known = known and bool(((self.labels >= 0) & (self.labels < shape[1])).all())
+        if not known:
+            raise _broken(file, "its labels are none that the answers have")
+
+
+def _broken(file: Path, why: str) -> TinybertError:
+    return TinybertError(
+        f"{file} is broken ({why}): delete it, and the answers are computed again from rows and "
+        "models."
+    )

@@ -85,7 +85,6 @@ class Disagreement:
     teacher_alone: int
     student_alone: int
     both_wrong: int
-    differ: int
 
 
 def class_rows(
@@ -127,7 +126,6 @@ def disagreement(answers: Answers) -> Disagreement | None:
         teacher_alone=int((its & ~mine).sum()),
         student_alone=int((mine & ~its).sum()),
         both_wrong=int((~mine & ~its).sum()),
-        differ=int((student != teacher).sum()),
     )
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tinybert.export.figures import number
+from tinybert.export.stages import made_the_student
 
 __all__ = ["Curve", "StageCurves", "stage_curves"]
 
 MOST_POINTS = 240
-_CONTROL = re.compile(r"^seed\d+-|(^|-)control-")
 _NAMES = {"loss": "all terms", "mlm": "masked tokens"}
 
 
@@ -62,7 +61,7 @@ def stage_curves(log: Sequence[Mapping[str, Any]], metrics: Iterable[str]) -> li
     scores = {f"eval_{name}" for name in metrics}
     stages: dict[str, list[Mapping[str, Any]]] = {}
     for entry in log:
-        if not _CONTROL.search(str(entry["stage"])):
+        if made_the_student(str(entry["stage"])):
             stages.setdefault(str(entry["stage"]), []).append(entry)
     return [_stage(name, entries, scores) for name, entries in stages.items()]
 

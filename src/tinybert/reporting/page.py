@@ -150,7 +150,8 @@ def _conditions(latency: Mapping[str, Any]) -> str:
     threads = number(taken.get("threads"))
     known = [str(taken[key]) for key in ("device", "precision") if taken.get(key)]
     known += [f"{threads:.0f} thread{'s' * (threads != 1)}"] if threads is not None else []
-    return f"Latency: the median of one pass in PyTorch ({', '.join(known)}), both in turns."
+    both = ", both in turns" if any(part(t, "teacher") for t in latency.values()) else ""
+    return f"Latency: the median of one pass in PyTorch ({', '.join(known)}){both}."
 
 
 def _classes(contents: Contents) -> dict[str, Any]:

@@ -84,7 +84,8 @@ def read_run(directory: str | Path) -> FinishedRun:
     directory = Path(directory).expanduser()
     if directory.is_file():
         raise TinybertError(f"{directory} is a file: give the directory of a finished student.")
-    unfinished = directory.with_name(directory.name + ".run")
+    whole = directory.resolve()  # "." and "/" have no name of their own
+    unfinished = whole.parent / f"{whole.name}.run"
     if not directory.is_dir():
         way = "give the directory of a finished student."
         if unfinished.is_dir():

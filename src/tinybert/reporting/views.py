@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import stdev
 from typing import Any
 
 from tinybert import settings as all_settings
-from tinybert.export.figures import number, part, scored
+from tinybert.export.figures import number, part, scored, shape
 from tinybert.export.markdown import last_part
+from tinybert.export.stages import made_the_student, terms_told
 from tinybert.progress import duration
 from tinybert.reporting.run import FinishedRun
 
@@ -33,7 +33,6 @@ __all__ = [
 ]
 
 Latency = Mapping[str, Mapping[str, Any]]
-_STAGES = re.compile(r"^seed\d+-|(^|-)control-")
 
 
 @dataclass(frozen=True)
@@ -79,14 +78,14 @@ def lead(run: FinishedRun) -> str:
     student, teacher = part(results, "student"), part(results, "teacher")
     rows = last_part(str(results.get("data") or "")) or str(results.get("task") or "")
     kind = "student" if teacher else "model"
-    who = f"A {kind} of {_shape(student)}" if _shape(student) else f"A {kind}"
+    who = f"A {kind} of {shape(student)}" if shape(student) else f"A {kind}"
     if not teacher:
         source = teacher_name(run)
         return f"{who}, trained on {rows}" + (f", from {source}." if source else ".")
     source = teacher_name(run) or "its teacher"
-    shape = f" ({_shape(teacher)})" if _shape(teacher) else ""
+    its = f" ({shape(teacher)})" if shape(teacher) else ""
     what = "general text" if results.get("task") == "general" else rows
-    told = f"{who}, distilled on {what} from {source}{shape}."
+    told = f"{who}, distilled on {what} from {source}{its}."
     kept, fewer = number(results.get("retention")), _times(teacher, student, "parameters")
     less = _times(teacher, student, "flops_128")
     sizes = [f"{fewer:.1f}× fewer parameters"] if fewer else []
@@ -101,11 +100,6 @@ def lead(run: FinishedRun) -> str:
 
 def metric(run: FinishedRun) -> str:
     return str(run.results.get("metric") or "score").replace("_", " ")
-
-
-def _shape(model: Mapping[str, Any]) -> str:
-    layers, hidden = number(model.get("layers")), number(model.get("hidden"))
-    return "" if layers is None or hidden is None else f"{layers:.0f} layers × {hidden:.0f}"
 
 
 def _times(teacher: Mapping[str, Any], student: Mapping[str, Any], key: str) -> float | None:
@@ -252,8 +246,8 @@ def facts(run: FinishedRun) -> list[tuple[str, str]]:
     source = teacher_name(run)
     tuned = ", fine-tuned on these rows first" if results.get("teacher_fine_tuned") else ""
     if part(results, "teacher"):
-        add("teacher", f"{source or 'teacher'}, {_shape(part(results, 'teacher'))}{tuned}")
-    add("student", _shape(part(results, "student")))
+        add("teacher", f"{source or 'teacher'}, {shape(part(results, 'teacher'))}{tuned}")
+    add("student", shape(part(results, "student")))
     start = results.get("start") or asked.get("start")
     add("start", {"auto": None, "given": "a student that was there"}.get(str(start), start))
     add("data", last_part(str(results.get("data") or results.get("task") or "")))
@@ -276,7 +270,7 @@ def stage_rows(run: FinishedRun) -> list[list[str]]:
     found = []
     for record in stages if isinstance(stages, list | tuple) else []:
         name, plan = str(record.get("name", "")), part(record, "schedule")
-        if _STAGES.search(name):
+        if not made_the_student(name):
             continue
         steps, seconds = number(plan.get("steps")), number(record.get("seconds"))
         chosen = part(record, "best").get("metric")
@@ -288,7 +282,7 @@ def stage_rows(run: FinishedRun) -> list[list[str]]:
                 _figure(record.get("steps"), ",.0f"),
                 _figure(plan.get("batch_size"), ",.0f"),
                 _figure(plan.get("learning_rate"), "g"),
-                _terms(record.get("objective")),
+                terms_told(record.get("objective")),
                 "the last" if not chosen else f"best {str(chosen).replace('_', ' ')}",
                 "–" if seconds is None else duration(seconds),
             ]
@@ -299,20 +293,6 @@ def stage_rows(run: FinishedRun) -> list[list[str]]:
 def _figure(value: Any, form: str) -> str:
     found = number(value)
     return "–" if found is None else format(found, form)
-
-
-def _terms(objective: Any) -> str:
-    """Kinds of terms, each with its weight where that is not 1."""
-    weights: dict[str, list[float]] = {}
-    for term in objective if isinstance(objective, list | tuple) else []:
-        kind = str(term.get("term", "")).split(".")[0]
-        weights.setdefault(kind, []).append(number(term.get("weight")) or 0.0)
-    told = []
-    for kind, found in weights.items():
-        same = len(set(found)) == 1
-        factor = f"{found[0]:g}" if same else "(" + ", ".join(f"{w:g}" for w in found) + ")"
-        told.append(kind if factor == "1" else f"{factor} · {kind}")
-    return " + ".join(told)
 
 
 def settings_rows(run: FinishedRun) -> list[tuple[str, str, bool]]:

@@ -106,6 +106,13 @@ class DistillSettings(SizeSettings, LossSettings, StudentSettings, DataSettings,
     report: bool = setting(
         True, "also write report.html, a page on the finished run, into OUTPUT", "run"
     )
+    push_to_hub: str | None = setting(
+        None,
+        "also upload the student to this repository of the Hugging Face Hub, owner/name; not its "
+        "results.json, which names local paths",
+        "hub",
+    )
+    private: bool = setting(False, "make that repository private where it is new", "hub")
 
 
 @dataclass

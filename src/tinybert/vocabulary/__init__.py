@@ -5,6 +5,15 @@
 ``cut`` does all of it, from a model directory to a model directory.
 """
 
+from tinybert.vocabulary.card import vocabulary_told
 from tinybert.vocabulary.cut import VocabularyReport, cut_by_texts, cut_vocabulary, lines_of
+from tinybert.vocabulary.trained import trained_facts
 
-__all__ = ["VocabularyReport", "cut_by_texts", "cut_vocabulary", "lines_of"]
+__all__ = [
+    "VocabularyReport",
+    "cut_by_texts",
+    "cut_vocabulary",
+    "lines_of",
+    "trained_facts",
+    "vocabulary_told",
+]

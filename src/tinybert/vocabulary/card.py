@@ -13,7 +13,7 @@ import transformers
 from tinybert import __version__
 from tinybert.export import CARD_FILE, model_card
 
-__all__ = ["write_trimmed_card"]
+__all__ = ["vocabulary_told", "write_trimmed_card"]
 
 
 def write_trimmed_card(
@@ -27,8 +27,8 @@ def write_trimmed_card(
         config: the new model's.
         name: of the model.
     """
-    before, after = figures["before"], figures["after"]
-    results = {
+    after = figures["after"]
+    results = figures["trained"] | {
         "student": {
             "parameters": after["parameters"],
             "layers": getattr(config, "num_hidden_layers", None),
@@ -41,9 +41,16 @@ def write_trimmed_card(
             "transformers": transformers.__version__,
         },
     }
+    text = model_card(directory, results, name=name) + "\n" + vocabulary_told(figures) + "\n"
+    (directory / CARD_FILE).write_text(text, encoding="utf-8", newline="\n")
+
+
+def vocabulary_told(figures: Mapping[str, Any]) -> str:
+    """The part of a card on what was cut; ``figures`` as of :func:`write_trimmed_card`."""
+    before, after = figures["before"], figures["after"]
     told = [
         "## Vocabulary",
-        f"Cut from {before['pieces']:,} to {after['pieces']:,} pieces with `tinybert trim`: those "
+        f"Cut from {before['pieces']:,} to {after['pieces']:,} pieces with tinybert: those "
         f"that {figures['texts']:,} texts use, special tokens, and single characters. Parameters: "
         f"{before['parameters']:,} before, {after['parameters']:,} after. Words whose pieces are "
         "all kept are read as before; others fall into smaller pieces.",
@@ -60,5 +67,4 @@ def write_trimmed_card(
             f"{metric.replace('_', ' ')} before {scores['before'][metric]:.4f}, after "
             f"{scores['after'][metric]:.4f}."
         )
-    text = model_card(directory, results, name=name) + "\n" + "\n\n".join(told) + "\n"
-    (directory / CARD_FILE).write_text(text, encoding="utf-8", newline="\n")
+    return "\n\n".join(told)

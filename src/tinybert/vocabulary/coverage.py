@@ -35,11 +35,13 @@ class Coverage:
     unknown: int = 0
     unknown_after: int = 0
     examples: list[tuple[str, str]] = field(default_factory=list)
-    """Some words that came out otherwise: their pieces before, and after."""
+    """Some words that came out otherwise: their pieces before, and after. They are of the text."""
 
     def figures(self) -> dict[str, Any]:
-        """Counts, and the shares that follow from them."""
-        return asdict(self) | {
+        """Counts, and the shares that follow from them; no word of the text."""
+        counts = asdict(self)
+        del counts["examples"]
+        return counts | {
             "share_of_texts_kept": _share(self.texts_kept, self.texts),
             "share_of_words_kept": _share(self.words_kept, self.words),
             "share_of_tokens_kept": _share(self.tokens_kept, self.tokens),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,12 @@ from tinybert.vocabulary.counting import Counts, count_pieces
 from tinybert.vocabulary.coverage import Coverage, compare
 from tinybert.vocabulary.embeddings import cut_model, load_whole, named_ids
 from tinybert.vocabulary.rewriting import Pieces, plain_backend
+from tinybert.vocabulary.trained import REPORT_FILE, kept_facts
 
 __all__ = ["REPORT_FILE", "VocabularyReport", "cut_by_texts", "cut_vocabulary", "lines_of"]
 
-REPORT_FILE = "vocabulary.json"
-
-# Rows of text that the model answers before and after, and how far the answers may differ: the
-# same rows are looked up, and smaller matrices may be multiplied in another order.
+# Rows that the model answers before and after, of token ids and of text, and how far the answers
+# may differ: the same rows are looked up, and smaller matrices may be multiplied in another order.
 _CHECKED = 16
 _TOLERANCE = 1e-4
 
@@ -64,8 +64,10 @@ class VocabularyReport:
             unknown that was not.
         compared_on: what ``coverage`` was measured on; None where there was nothing.
         coverage: how text is cut before and after.
-        difference: largest difference of outputs on texts whose pieces are all kept.
+        difference: largest difference of outputs on kept pieces, and on texts whose pieces are all
+            kept; None of a dry run.
         scores: before and after, where there are labelled rows.
+        trained: what is known of the model's training and holds after the cut too.
     """
 
     before: Size
@@ -80,6 +82,7 @@ class VocabularyReport:
     coverage: Coverage | None = None
     difference: float | None = None
     scores: dict[str, Any] = field(default_factory=dict)
+    trained: dict[str, Any] = field(default_factory=dict)
 
     def figures(self) -> dict[str, Any]:
         """The report as plain data, shares included."""
@@ -194,6 +197,7 @@ def cut_by_texts(
         tokens_kept=float(counts.pieces[kept].sum() / counts.pieces.sum()),
         unknown_rate=unknown_rate,
         complete=not table.kind.incomplete() - {*np.flatnonzero(table.special()).tolist()},
+        trained=kept_facts(model),
     )
     compared: Sequence[str] = counts.held if others is None else [*others]
     if compared:
@@ -212,7 +216,8 @@ def cut_by_texts(
         small = table.save(kept, temporary)
         _carry(Path(model), temporary)
         read = [*counts.first, *compared]
-        report.difference = _difference(whole, tokenizer, made, small, read, model)
+        pairs = chain(_kept_rows(whole, kept), _texts_alike(whole, tokenizer, small, read))
+        report.difference = _difference(whole, made, pairs, model)
         if score is not None:
             report.scores = {"before": score(whole, tokenizer), "after": score(made, small)}
         write_json_whole(temporary / REPORT_FILE, report.figures())
@@ -254,40 +259,64 @@ def _carry(source: Path, target: Path) -> None:
             shutil.copy(path, target / path.name)
 
 
+Pair = tuple[Mapping[str, Any], Mapping[str, Any]]
+"""Inputs of one row, for the model before and for the one after."""
+
+
+def _longest(model: PreTrainedModel) -> int:
+    return max(1, min(64, getattr(model.config, "max_position_embeddings", 64) - 4))
+
+
+def _kept_rows(model: PreTrainedModel, kept: NDArray[np.int64]) -> Iterator[Pair]:
+    """Rows of kept pieces from all over the vocabulary, which there are whatever the text."""
+    longest = _longest(model)
+    most = min(len(kept), _CHECKED * longest)
+    places = np.linspace(0, len(kept) - 1, most).astype(np.int64)
+    for begin in range(0, most, longest):
+        new = places[begin : begin + longest]
+        seen = torch.ones(1, len(new), dtype=torch.long)
+        old_ids, new_ids = (torch.from_numpy(ids)[None] for ids in (kept[new], new))
+        old = {"input_ids": old_ids, "attention_mask": seen}
+        yield old, {"input_ids": new_ids, "attention_mask": seen}
+
+
+def _texts_alike(
+    model: PreTrainedModel,
+    before: PreTrainedTokenizerBase,
+    after: PreTrainedTokenizerBase,
+    texts: Iterable[str],
+) -> Iterator[Pair]:
+    """The first texts that both tokenizers cut alike; there may be none."""
+    options: dict[str, Any] = {"truncation": True, "max_length": _longest(model)}
+    options["return_tensors"] = "pt"
+
+    def alike() -> Iterator[Pair]:
+        for text in texts:
+            old, new = before(text, **options), after(text, **options)
+            pieces = before.convert_ids_to_tokens(old["input_ids"][0])
+            if pieces == after.convert_ids_to_tokens(new["input_ids"][0]):
+                yield old, new
+
+    return islice(alike(), _CHECKED)
+
+
 @torch.no_grad()
 def _difference(
-    whole: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    made: PreTrainedModel,
-    small: PreTrainedTokenizerBase,
-    texts: Sequence[str],
-    model: str | Path,
-) -> float | None:
-    """The largest difference of outputs on some texts that are cut alike; None without any.
+    whole: PreTrainedModel, made: PreTrainedModel, pairs: Iterable[Pair], model: str | Path
+) -> float:
+    """The largest difference of outputs.
 
     Raises:
         TinybertError: the answers differ.
     """
-    longest = min(64, getattr(whole.config, "max_position_embeddings", 64) - 4)
-    options: dict[str, Any] = {"truncation": True, "max_length": longest, "return_tensors": "pt"}
-    largest: float | None = None
-    checked = 0
-    for text in texts:
-        states, tokens = [], []
-        for cutter, answers in ((tokenizer, whole), (small, made)):
-            batch = cutter(text, **options)
-            tokens.append(cutter.convert_ids_to_tokens(batch["input_ids"][0]))
-            if tokens[0] == tokens[-1]:
-                states.append(answers.base_model(**batch)[0].float())
-        if len(states) < 2:
-            continue
-        largest = max(largest or 0.0, float((states[0] - states[1]).abs().max()))
-        checked += 1
-        if checked == _CHECKED:
-            break
-    if largest is not None and not largest <= _TOLERANCE:
-        raise TinybertError(
-            f"{model} answers otherwise with fewer pieces (by {largest:.2g}), as its positions or "
-            "types follow from token ids: it cannot be cut."
-        )
+    largest = 0.0
+    for old, new in pairs:
+        states = [each.base_model(**row)[0].float() for each, row in ((whole, old), (made, new))]
+        difference = float((states[0] - states[1]).abs().max())
+        if not difference <= _TOLERANCE:
+            raise TinybertError(
+                f"{model} answers otherwise with fewer pieces (by {difference:.2g}), as its "
+                "positions or types follow from token ids: it cannot be cut."
+            )
+        largest = max(largest, difference)
     return largest

@@ -14,14 +14,13 @@ from jinja2 import Environment, StrictUndefined
 
 from tinybert.outputs import whole_directory
 from tinybert.webpage.facts import facts
-from tinybert.webpage.model import MODEL_FILE, WebModel
+from tinybert.webpage.model import CONFIG_FILE, MODEL_FILE, WebModel, json_object
 from tinybert.webpage.third_party import packages
 
 __all__ = ["PageText", "write_page"]
 
 _SITE = ("app.js", "view.js", "worker.js", "tokenizer.js", "style.css")
 _MODEL = {"model.onnx": MODEL_FILE, "tokenizer.json": "tokenizer.json"}
-_CONFIG = "tokenizer_config.json"
 _ENGINE = "vendor/onnxruntime/ort-wasm.wasm"
 
 
@@ -69,7 +68,9 @@ def write_page(
             (folder / name).write_text(_own(name), encoding="utf-8")
         for name, source in _MODEL.items():
             _copy(model.directory / source, folder / "model" / name)
-        _write_json(folder / "model" / _CONFIG, _tokenizer_config(model.directory))
+        # An empty one serves where the file is absent.
+        config = json_object(model.directory / CONFIG_FILE)
+        _write_json(folder / "model" / CONFIG_FILE, config)
         for name, file in third_party.items():
             _copy(file, folder / "vendor" / name)
         _write_licences(folder / "vendor")
@@ -82,7 +83,7 @@ def write_page(
 
 def _told(folder: Path, model: WebModel, text: PageText) -> dict[str, Any]:
     """What the page's scripts read."""
-    loaded = [f"model/{name}" for name in (*_MODEL, _CONFIG)] + [_ENGINE]
+    loaded = [f"model/{name}" for name in (*_MODEL, CONFIG_FILE)] + [_ENGINE]
     sizes = {name: (folder / name).stat().st_size for name in loaded}
     return {
         "title": text.title,
@@ -113,13 +114,6 @@ def _copy(source: Path, target: Path) -> None:
 
 def _write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-
-
-def _tokenizer_config(directory: Path) -> dict[str, Any]:
-    """The tokenizer's configuration; an empty one serves where the file is absent."""
-    file = directory / _CONFIG
-    found: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
-    return found
 
 
 def _write_licences(vendor: Path) -> None:

@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from tinybert.errors import TinybertError
 
-__all__ = ["MODEL_FILE", "Kind", "WebModel", "read_web_model"]
+__all__ = ["CONFIG_FILE", "MODEL_FILE", "Kind", "WebModel", "json_object", "read_web_model"]
 
 MODEL_FILE = "onnx/model_quantized.onnx"
+CONFIG_FILE = "tokenizer_config.json"
 DEFAULT_LENGTH = 128
 
 Kind = Literal["classes", "labels", "value"]
@@ -91,11 +92,11 @@ def read_web_model(path: str | Path) -> WebModel:
         what = "is a file" if directory.exists() else "is not there"
         raise TinybertError(f"{path} {what}: give a directory that `tinybert export` wrote")
     _check_files(directory, str(path))
-    config = _json(directory / "config.json")
+    config = json_object(directory / "config.json")
     _check_head(config, str(path))
     _check_tokenizer(directory, str(path))
-    export = _json(directory / "export.json")
-    trained = _json(directory / "results.json")
+    export = json_object(directory / "export.json")
+    trained = json_object(directory / "results.json")
     labels = _labels(config)
     return WebModel(
         directory=directory,
@@ -144,7 +145,8 @@ def _check_head(config: dict[str, Any], path: str) -> None:
 
 
 def _check_tokenizer(directory: Path, path: str) -> None:
-    tokenizer = _json(directory / "tokenizer.json")
+    json_object(directory / CONFIG_FILE)  # copied later; told now if it cannot be read
+    tokenizer = json_object(directory / "tokenizer.json")
     for part, known in _KNOWN.items():
         for name in _types(tokenizer.get(part)):
             if name not in known:
@@ -194,7 +196,7 @@ def _trained_length(results: dict[str, Any]) -> int | None:
     return found if isinstance(found, int) else None
 
 
-def _json(file: Path) -> dict[str, Any]:
+def json_object(file: Path) -> dict[str, Any]:
     """A JSON object; empty where the file is absent."""
     if not file.is_file():
         return {}

@@ -166,12 +166,16 @@ _NOT_ITS_OWN = (
     *("precision", "teacher_precision", "attention", "teacher", "corpus", "data", "augment"),
 )
 _OF_TASKS = ("rows", "task_flops", "task_batch", "teacher_epochs", "teacher_learning_rate", "grid")
+# The batches of every step where none is asked for: naming them makes no other cell.
+_BATCHES = {"corpus_batch": 64, "task_batch": 32}
 _OF_PRETRAINING = ("corpus_flops", "corpus_batch", "held_out", "pretraining_seed")
 
 
 def identity(settings: ReproduceSettings, prints: Prints, cell: Cell) -> dict[str, Any]:
     """What makes this cell what it is, as plain data: a kept one was made of the same."""
     plain = {name: value for name, value in asdict(settings).items() if name not in _NOT_ITS_OWN}
+    for name, batch in _BATCHES.items():
+        plain[name] = plain[name] or batch
     system = chosen_systems(settings)[cell.system]
     dropped: tuple[str, ...] = ()
     told: dict[str, Any] = {"teacher": prints.teacher}

@@ -179,14 +179,10 @@ def _notes(settings: ReproduceSettings, systems: dict[str, System]) -> list[str]
         f"BERT_BASE stands for the teacher at hand, {settings.teacher} ({teacher}), fine-tuned "
         "for each task and seed.",
         "Scores are of the official dev sets; weights were chosen on a part of the training rows.",
-    ]
-    notes.append(
-        "Speed-ups are over the teacher: one sequence of 128 tokens, PyTorch float32, processor."
-    )
-    notes.append(
+        "Speed-ups are over the teacher: one sequence of 128 tokens, PyTorch float32, processor.",
         "All seeds of a system share one pre-training: spreads and intervals leave its chance out. "
-        "The paper's share is of the average over its nine test columns."
-    )
+        "The paper's share is of the average over its nine test columns.",
+    ]
     if settings.scale == "small":
         notes.append(
             f"Systems with stages on the corpus had {settings.corpus_flops} operations there, and "
