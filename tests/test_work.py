@@ -110,6 +110,12 @@ def test_an_output_that_is_read_is_refused(tmp_path: Path) -> None:
         check_apart(tmp_path / "data", data=str(tmp_path / "data"))
     with pytest.raises(TinybertError, match="holds what --masked-lm names"):
         check_apart(tmp_path / "data", masked_lm=[tmp_path / "data" / "inner"])
+    # A glob stands for its files, and for the directory that it looks into.
+    (tmp_path / "data" / "inner" / "text.txt").write_text("text")
+    for pattern, output in (("data/inner/*.txt", "data/inner"), ("d*/**/*.txt", "data")):
+        with pytest.raises(TinybertError, match="what --vocabulary names"):
+            check_apart(tmp_path / output, vocabulary=[str(tmp_path / pattern)])
+    check_apart(tmp_path / "out", vocabulary=[str(tmp_path / "data" / "*" / "*.txt")])
 
 
 # --- in the jobs ----------------------------------------------------------------------------------

@@ -19,7 +19,15 @@ from numpy.typing import NDArray
 
 from tinybert.errors import TinybertError
 
-__all__ = ["FORMS", "Runtime", "available_forms", "longest_row", "open_runtime"]
+__all__ = [
+    "FORMS",
+    "Runtime",
+    "available_forms",
+    "longest_row",
+    "model_inputs",
+    "needs",
+    "open_runtime",
+]
 
 Inputs = Mapping[str, NDArray[np.int64]]
 
@@ -160,7 +168,7 @@ class _PyTorch(Runtime):
         self._torch = torch
         self._output = "last_hidden_state" if labels is None else "logits"
         self.longest = longest_input(model)
-        self.inputs = _inputs_of(model)
+        self.inputs = model_inputs(model)
 
     def _run(self, fed: dict[str, NDArray[np.int64]]) -> Any:
         with self._torch.inference_mode():
@@ -172,7 +180,7 @@ class _OnnxRuntime(Runtime):
     """On the processor, all of ONNX Runtime's own optimisations on."""
 
     def __init__(self, directory: Path, form: str, threads: int | None) -> None:
-        ort = _engine("onnxruntime", "export")
+        ort = _engine("onnxruntime")
         path = directory / FORMS[form]
         super().__init__(directory, form, path, _files_size(path))
         options = ort.SessionOptions()
@@ -200,9 +208,15 @@ class _OpenVino(Runtime):
     """On the processor, float32 arithmetic (its default may be bfloat16), tuned for latency."""
 
     def __init__(self, directory: Path, form: str, threads: int | None) -> None:
-        openvino = _engine("openvino", "openvino")
+        openvino = _engine("openvino")
         path = directory / FORMS[form]
-        super().__init__(directory, form, path, _files_size(path) + _files_size(path, ".bin"))
+        weights = path.with_suffix(".bin")
+        if not weights.is_file():
+            raise TinybertError(
+                f"{path} has no {weights.name} beside it, which holds its weights: write it again "
+                "with `tinybert export`."
+            )
+        super().__init__(directory, form, path, _files_size(path) + weights.stat().st_size)
         options: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",
@@ -227,13 +241,25 @@ def _is_there(directory: Path, file: str) -> bool:
     return any(any(directory.glob(pattern)) for pattern in _TORCH_WEIGHTS)
 
 
-def _engine(module: str, extra: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise TinybertError(
-            f"{module} is not installed: pip install 'tinybert[{extra}]' brings it."
-        ) from error
+def needs(*modules: str) -> None:
+    """Say which extra to install where a package is missing.
+
+    Raises:
+        TinybertError: one of them cannot be imported.
+    """
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            extra = "openvino" if module == "openvino" else "export"
+            raise TinybertError(
+                f"{module} is not installed: pip install 'tinybert[{extra}]' brings it."
+            ) from error
+
+
+def _engine(module: str) -> Any:
+    needs(module)
+    return importlib.import_module(module)
 
 
 def _not_opened(path: Path, engine: str, error: Exception) -> TinybertError:
@@ -248,7 +274,7 @@ def _main_output(names: Sequence[str]) -> str:
     return next((n for n in ("logits", "last_hidden_state") if n in names), names[0])
 
 
-def _inputs_of(model: Any) -> tuple[str, ...]:
+def model_inputs(model: Any) -> tuple[str, ...]:
     """Which of a tokenizer's three arrays the model takes."""
     takes = inspect.signature(model.forward).parameters
     # With a single type zeros are all that could be given, and what is left out.
@@ -281,10 +307,8 @@ def _longest(directory: Path) -> int | None:
     return longest_row(config)
 
 
-def _files_size(path: Path, ending: str | None = None) -> int:
+def _files_size(path: Path) -> int:
     """Bytes of a file, and of those with weights that lie beside it under its name."""
-    if ending is not None:
-        return path.with_suffix(ending).stat().st_size
     beside = [p for p in path.parent.glob(f"{path.name}*") if p.suffix != ".json"]
     return sum(file.stat().st_size for file in beside)
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import glob
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -139,17 +141,26 @@ def check_apart(output: str | Path, **inputs: Any) -> None:
 
     Args:
         output: directory that will be written.
-        inputs: flag's name → path or name, or several; what is no local path is passed over.
+        inputs: flag's name → path, glob or name, or several; what is no local path is passed over.
     """
     target = Path(output).expanduser().resolve()
     for flag, given in inputs.items():
         for name in given if isinstance(given, (list, tuple)) else [given]:
-            path = Path(str(name)).expanduser()
-            if name is None or not path.exists():
-                continue
-            path = path.resolve()
-            if target == path or target in path.parents:
-                raise TinybertError(
-                    f"output {output} {'is' if target == path else 'holds'} what "
-                    f"--{flag.replace('_', '-')} names: choose another output."
-                )
+            for path in [] if name is None else _named(Path(str(name)).expanduser()):
+                if target == path or target in path.parents:
+                    raise TinybertError(
+                        f"output {output} {'is' if target == path else 'holds'} what "
+                        f"--{flag.replace('_', '-')} names: choose another output."
+                    )
+
+
+def _named(path: Path) -> Iterator[Path]:
+    """What is there under this name; of a glob its files, and the directory that they lie below."""
+    if path.exists():
+        yield path.resolve()
+    elif glob.has_magic(str(path)):
+        plain = list(takewhile(lambda part: not glob.has_magic(part), path.parts))
+        below = Path(*plain).resolve()
+        if below.is_dir():
+            yield below
+        yield from (Path(found).resolve() for found in glob.iglob(str(path), recursive=True))

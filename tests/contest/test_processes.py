@@ -129,3 +129,7 @@ def test_memory_where_the_system_does_not_tell(monkeypatch: pytest.MonkeyPatch) 
     found = worker.memory()
     assert found["resident"] is None
     assert found["peak"] is None or found["peak"] > 1e7
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "Name:\tworker\nVmRSS:\t   2 kB\n")
+    found = worker.memory()
+    assert found["resident"] == 2048
+    assert found["peak"] is None or found["peak"] > 1e7

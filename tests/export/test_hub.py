@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from huggingface_hub import RepoUrl
+from huggingface_hub.utils import filter_repo_objects
 
 import tinybert
 from support import tiny
@@ -50,29 +51,44 @@ def test_what_is_said_when_it_fails(
         raise OSError("403 Forbidden: no right to write.\nmore")
 
     monkeypatch.setattr(hub.HfApi, "create_repo", refuse)
-    (tmp_path / "model.onnx").write_bytes(b"1")
-    with pytest.raises(TinybertError, match=r"is whole, but .* \(403 Forbidden: no right"):
-        push_directory(tmp_path, "me/student", Reporter(quiet=True))
-    assert (tmp_path / "model.onnx").exists()
+    place = tmp_path / "my student"
+    (place / "onnx").mkdir(parents=True)
+    for name in ("onnx/model.onnx", "results.json"):
+        (place / name).write_bytes(b"1")
+    with pytest.raises(TinybertError, match=r"is whole, but .* \(403 Forbidden: no right") as error:
+        push_directory(place, "me/student", Reporter(quiet=True), private=True)
+    assert (place / "onnx" / "model.onnx").exists()
+    # The way out is as private as what was asked for.
+    said = f"`hf upload me/student '{place}' . --private --include 'onnx/*'`"
+    assert said in str(error.value)
 
 
 @pytest.mark.usefixtures("calls")
 def test_a_distilled_student_goes_up_when_it_is_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[Any] = []
+    seen: list[str] = []
+    there: list[str] = []
 
     def upload(self: Any, **options: Any) -> None:
-        seen.append(sorted(path.name for path in Path(options["folder_path"]).iterdir()))
-        assert "results.json" in options["ignore_patterns"]
+        folder = Path(options["folder_path"])
+        there.extend(path.name for path in folder.iterdir())
+        files = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
+        allowed, never = options["allow_patterns"], options["ignore_patterns"]
+        seen.extend(filter_repo_objects(files, allow_patterns=allowed, ignore_patterns=never))
 
     monkeypatch.setattr(hub.HfApi, "upload_folder", upload)
     given = {"teacher": tiny.saved_classifier(tmp_path / "teacher", layers=2)}
     given |= {"data": tiny.task_file(tmp_path / "rows.csv"), "student": "1x16"}
-    more = {"push_to_hub": "me/student", "report": False, **tiny.QUICK}
+    more = {"push_to_hub": "me/student", "report": True, **tiny.QUICK}
     tinybert.distill(**given, output=tmp_path / "student", **more)
-    assert {"README.md", "config.json", "model.safetensors"} <= set(seen[0])
-    with pytest.raises(TinybertError, match="--push-to-hub uploads one student"):
+    assert {"README.md", "config.json", "model.safetensors", "tokenizer.json"} <= set(seen)
+    private = {"report.html", "results.json", "answers.npz", "log.jsonl"}
+    assert private <= set(there)
+    assert not private & set(seen)
+    for name in seen:  # what goes up tells nothing of this machine
+        assert str(tmp_path).encode() not in (tmp_path / "student" / name).read_bytes()
+    with pytest.raises(TinybertError, match=r"uploads one student.*--include config\.json"):
         tinybert.glue(teacher=given["teacher"], output=tmp_path / "table", push_to_hub="me/x")
 
 

@@ -12,16 +12,16 @@ import torch
 from numpy.typing import NDArray
 
 from support import tiny
+from tinybert.errors import TinybertError
 from tinybert.forms import (
     BATCHES,
     Probes,
     alone_and_together,
     answers,
-    graph_inputs,
     largest_difference,
     make_probes,
 )
-from tinybert.runtimes import Runtime
+from tinybert.runtimes import Runtime, model_inputs
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
@@ -47,7 +47,7 @@ def model() -> Any:
 
 @pytest.fixture(scope="module")
 def probes(model: Any) -> Probes:
-    return make_probes(model, tiny.rows(30), graph_inputs(model), 128)
+    return make_probes(model, tiny.rows(30), model_inputs(model), 128)
 
 
 def test_probes_have_every_size_and_padding(probes: Probes) -> None:
@@ -69,6 +69,17 @@ def test_differences(model: Any, probes: Probes) -> None:
     assert largest_difference(Stand(model, lambda found, fed: found * np.nan), probes) == np.inf
 
 
+def test_answers_that_are_no_numbers() -> None:
+    """NaN is never the larger of two, so it has to be looked for."""
+    broken = tiny.classifier(initializer_range=0.3)
+    with torch.no_grad():
+        broken.classifier.bias[0] = float("nan")
+    with pytest.raises(TinybertError, match=r"own answers are not finite .*train it again"):
+        make_probes(broken, tiny.rows(30), model_inputs(broken), 128)
+    odd = Stand(tiny.classifier(), lambda found, fed: found * np.nan)
+    assert alone_and_together(odd, tiny.rows(30)) == np.inf
+
+
 def test_a_mask_that_is_not_read_is_seen(model: Any, probes: Probes) -> None:
     class Blind(Stand):
         def _run(self, fed: dict[str, NDArray[np.int64]]) -> Any:
@@ -80,7 +91,7 @@ def test_a_mask_that_is_not_read_is_seen(model: Any, probes: Probes) -> None:
 
 def test_states_of_padding_are_left_aside() -> None:
     encoder = tiny.encoder(initializer_range=0.3)
-    probes = make_probes(encoder, tiny.rows(30), graph_inputs(encoder), 128)
+    probes = make_probes(encoder, tiny.rows(30), model_inputs(encoder), 128)
 
     def spoil(found: Any, fed: Any) -> Any:
         found[fed["attention_mask"] == 0] += 7

@@ -22,9 +22,9 @@ from transformers import (
 
 from support import tiny
 from tinybert.errors import TinybertError
-from tinybert.forms import largest_difference, make_probes, needs, write_graph, write_int8
+from tinybert.forms import largest_difference, make_probes, write_graph, write_int8
 from tinybert.measure.latency import longest_input
-from tinybert.runtimes import open_runtime
+from tinybert.runtimes import needs, open_runtime
 
 onnx = pytest.importorskip("onnx", reason="the extra `export` is not installed")
 pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
@@ -117,6 +117,18 @@ def test_what_cannot_be_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
         write_graph(bert(), tmp_path / "model.onnx", longest=128)
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError()])
+def test_what_this_machine_lacks_is_not_the_models_fault(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(torch.onnx, "export", fail)
+    with pytest.raises(type(error)):
+        write_graph(bert(), tmp_path / "model.onnx", longest=128)
 
 
 def test_a_missing_package_is_told_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -227,6 +227,7 @@ def test_score_to_the_right(tmp_path: Path, inputs: Path) -> None:
         ("12x768:random --length 600", "takes 512 tokens at most"),
         ("BERT_HUGE:random", "BERT_HUGE:random means no shape"),
         ("12x770:random", "width 770 cannot be divided among 12 attention heads"),
+        ("12x768:random student --forms openvino", "is made in PyTorch's forms and ONNX's, not"),
         ("student --batch 0", "--batch 0 makes no sense"),
         ("student --length 4 -1", "--length 4 -1 makes no sense"),
         ("student --repeats 0", "--repeats 0 makes no sense"),
@@ -250,6 +251,12 @@ def test_bad_input(words: str, error: str, capsys: pytest.CaptureFixture[str]) -
     assert not seen.out
 
 
+def test_rows_are_read_before_shapes_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "save_random", lambda *_: pytest.fail("a shape was made first"))
+    with pytest.raises(tinybert.TinybertError, match="nothing.csv"):
+        tinybert.bench(models=["1x16:random", "student"], data="nothing.csv", length=[4])
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
 def test_a_place_without_rights(inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (inputs / "locked").chmod(0o500)
@@ -265,6 +272,7 @@ def test_a_place_without_rights(inputs: Path, capsys: pytest.CaptureFixture[str]
     ("module", "words", "error"),
     [
         ("onnxruntime", "exported --batch 1 --length 4 --no-traffic", "tinybert[export]"),
+        ("onnx", "1x16:random --forms onnx-int8 --data none.csv", "tinybert[export]"),
         ("matplotlib", "exported --plot a.png", "tinybert[plots]"),
     ],
 )

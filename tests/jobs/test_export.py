@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +259,79 @@ def test_the_vocabulary_is_cut_first(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert pieces < len(AutoTokenizer.from_pretrained(model))
 
 
+def test_the_tokenizer_is_the_models(place: Path) -> None:
+    """Not the one of the checks, which cuts rows."""
+    before, after = (
+        json.loads((place / name / "tokenizer.json").read_text())
+        for name in ("student", "exported")
+    )
+    assert after["truncation"] == before["truncation"] is None
+    assert after["padding"] == before["padding"]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_others_left_in_results(place: Path, tmp_path: Path) -> None:
+    """A file of that name may hold anything."""
+    for number, text in enumerate(
+        ['{"student": "x"}', '{"settings": ["a"]}', '{"stages": [1, {"objective": [2]}]}']
+    ):
+        model = shutil.copytree(place / "student", tmp_path / f"model-{number}")
+        (model / "results.json").write_text(text)
+        output = tmp_path / f"new-{number}"
+        tinybert.export_model(model=model, to=["onnx"], output=output, quiet=True)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_the_directory_one_is_in_has_a_name(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place / "student")
+    made = tinybert.export_model(model=".", to=["onnx"], output=tmp_path / "new", quiet=True)
+    assert made["model"] == "student"
+
+
+def test_the_score_before_is_the_whole_models(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the cut of the vocabulary costs counts towards ``--max-drop``."""
+    seen: list[Path] = []
+    real = export.predict
+
+    def noted(model: Any, rows: Any, **more: Any) -> Any:
+        seen.append(Path(model.name_or_path))
+        return real(model, rows, **more)
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise TinybertError("far enough")
+
+    def cut(model: Any, texts: Any, output: Path, reporter: Any) -> Any:
+        shutil.copytree(model, output)
+        return types.SimpleNamespace(figures=dict)
+
+    monkeypatch.setattr(export, "cut_vocabulary", cut)
+    monkeypatch.setattr(export, "_cut_told", lambda *_: "")
+    monkeypatch.setattr(export, "predict", noted)
+    monkeypatch.setattr(exported_forms, "write_graph", stop)
+    with pytest.raises(TinybertError, match="far enough"):
+        exported(place, tmp_path / "new", data=place / "rows.csv", vocabulary=["texts"])
+    assert seen == [place / "student"]
+
+
+@pytest.mark.parametrize(
+    ("more", "error"),
+    [
+        ({"int8": "static", "calibration": "missing.csv"}, "missing.csv"),
+        ({"int8_keep": ["9"]}, "--int8-keep 9 is no part .* 1 to 2"),
+    ],
+)
+def test_before_the_work(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: Any, error: str
+) -> None:
+    monkeypatch.setattr(export, "_source", lambda *_: pytest.fail("it went to work"))
+    with pytest.raises(TinybertError, match=error):
+        exported(place, tmp_path / "new", data=place / "rows.csv", **more)
+
+
 @pytest.mark.usefixtures("at_once")
 def test_upload(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pushed: list[Any] = []
@@ -272,6 +346,10 @@ def test_upload(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 ERRORS = {
     "--to tflite is no form: give onnx, int8, openvino": "--to tflite",
     "--int8-keep is for int8": "--to onnx --int8-keep classifier",
+    "--int8 static is for int8": "--to onnx --int8 static",
+    "--openvino-half is for openvino": "--openvino-half",
+    "--private is for --push-to-hub": "--private",
+    "texts is what --vocabulary names": "--output texts --overwrite --vocabulary texts/*.txt",
     "--calibration is for static scales": "--calibration rows.csv",
     "there is no model directory": "--model /nowhere/at/all",
     "is no model directory: it has no config.json": "--model empty",
@@ -298,6 +376,8 @@ def test_errors(
     monkeypatch.setattr("tinybert.export.hub.get_token", lambda: None)
     (place / "empty").mkdir(exist_ok=True)
     tiny.classifier().save_pretrained(place / "untold")
+    (place / "texts").mkdir(exist_ok=True)
+    (place / "texts" / "a.txt").write_text("lock thread\n")
     (place / "texts.csv").write_text("text\nlock thread\nqueue wait\n")
     before = sorted(place.rglob("*"))
     flags = ["--output", "new", *ERRORS[error].split()]

@@ -83,6 +83,7 @@ def draw(
             seen.add(form)
             axes.plot([], [], _MARKERS.get(form, "o"), color="#777777", label=form)
         near = {"xytext": (7, 4), "textcoords": "offset points", "color": colour, "fontsize": 9}
+        near["parse_math"] = False  # a dollar in a name is a dollar
         axes.annotate(each["model"], (across, cell["median_ms"]), **near)
     axes.set_yscale("log")
     if scores is None:

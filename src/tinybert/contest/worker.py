@@ -51,8 +51,12 @@ def memory() -> dict[str, int | None]:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
         return {"resident": None, "peak": _peak_elsewhere()}
-    values = {line.split(":")[0]: line.split()[1] for line in lines if line.endswith("kB")}
-    return {"resident": int(values["VmRSS"]) * 1024, "peak": int(values["VmHWM"]) * 1024}
+    values = {
+        line.split(":")[0]: 1024 * int(line.split()[1]) for line in lines if line.endswith("kB")
+    }
+    # Sandboxes of their own kernel leave lines out.
+    peak = values["VmHWM"] if "VmHWM" in values else _peak_elsewhere()
+    return {"resident": values.get("VmRSS"), "peak": peak}
 
 
 def _peak_elsewhere() -> int | None:

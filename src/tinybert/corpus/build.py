@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -36,6 +35,7 @@ from tinybert.corpus.files import (
 from tinybert.corpus.sources import TextSource, read_all, total_size
 from tinybert.corpus.text import Piece
 from tinybert.errors import TinybertError
+from tinybert.measure.latency import cores
 from tinybert.outputs import (
     check_output,
     check_space,
@@ -149,7 +149,7 @@ def build_corpus(
     if is_corpus(place):  # stopped just before its last step
         return _publish(place, path, overwrite, hold)
     _check_disk(place, sources)
-    build = _Build(place, maker, threads or _cores())
+    build = _Build(place, maker, threads or cores())
     try:
         with clear_errors(place), _tracked(reporter, sources) as (progress, advance):
             build.run(units(read_all(sources, advance), unit), progress)
@@ -317,9 +317,3 @@ def _publish(place: Path, path: Path, overwrite: bool, hold: Hold) -> Manifest:
         move_into_place(place, path, overwrite)
         (path / BUILD_FILE).unlink(missing_ok=True)
     return manifest
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

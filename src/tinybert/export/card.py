@@ -200,7 +200,7 @@ def _metadata(
     return ModelCardData(
         language=language,
         license=licence,
-        library_name="transformers.js" if part(results, "exports") else "transformers",
+        library_name=_library(results, head),
         pipeline_tag=head.pipeline,
         tags=[tag for tag in tags if tag],
         base_model=base_model,
@@ -210,6 +210,15 @@ def _metadata(
         eval_results=scores or None,
         **more,
     )
+
+
+def _library(results: Results, head: _Head) -> str | None:
+    """What loads the model by the Hub's account; None where it is an engine, told by a tag."""
+    exports = part(results, "exports")
+    if not exports:
+        return "transformers"
+    onnx = any(str(part(exports, form).get("file") or "").endswith(".onnx") for form in exports)
+    return "transformers.js" if onnx and head.architecture not in _OWN_CLASSES else None
 
 
 def _eval_results(results: Results, head: _Head, dataset: str | None) -> list[EvalResult]:

@@ -6,7 +6,7 @@ Every table and sentence is Markdown, "" where there is nothing to say.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -78,6 +78,8 @@ def stages_table(results: Results) -> str:
     records = results.get("stages")
     rows = []
     for record in records if isinstance(records, list | tuple) else []:
+        if not isinstance(record, Mapping):
+            continue
         name = str(record.get("name", ""))
         if not made_the_student(name):
             continue

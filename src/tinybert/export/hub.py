@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,18 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from tinybert.errors import TinybertError
 from tinybert.progress import Reporter
 
-__all__ = ["check_repository", "push_directory"]
+__all__ = ["SENT", "check_private", "check_repository", "push_directory", "upload_command"]
 
-# `results.json` names paths of this machine; the card has its figures.
-_LEFT_OUT = [".*", "*.partial-*", "results.json", "tensorboard/*"]
+SENT = (
+    *("README.md", "LICENSE*", "config.json", "generation_config.json", "export.json"),
+    *("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin*"),
+    *("tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt"),
+    *("*.model", "chat_template.jinja", "onnx/*", "openvino/*"),
+)
+"""What a model needs, and its card. Whatever else a run leaves beside it (results, answers, logs,
+the report) names paths of this machine or holds texts of the rows, and stays."""
+
+_NEVER = (".*", "*/.*", "*.partial-*")
 
 
 def check_repository(repository: str) -> None:
@@ -37,12 +47,22 @@ def check_repository(repository: str) -> None:
         )
 
 
+def check_private(private: bool, repository: str | None) -> None:
+    """Refuse ``--private`` where nothing is uploaded.
+
+    Raises:
+        TinybertError: it would be ignored.
+    """
+    if private and repository is None:
+        raise TinybertError("--private is for --push-to-hub: add that, or leave it out.")
+
+
 def push_directory(
     directory: str | Path, repository: str, reporter: Reporter, *, private: bool = False
 ) -> str:
-    """Upload ``directory``; the repository is made where it is not there.
+    """Upload the model in ``directory``; the repository is made where it is not there.
 
-    ``results.json`` stays here: it names local paths.
+    Files that :data:`SENT` does not name stay here: they name local paths, or hold texts.
 
     Args:
         directory: whole, with its model card.
@@ -66,16 +86,39 @@ def push_directory(
             repo_id=made.repo_id,
             folder_path=str(directory),
             commit_message="Model made with tinybert",
-            ignore_patterns=_LEFT_OUT,
+            allow_patterns=list(SENT),
+            ignore_patterns=list(_NEVER),
         )
     except Exception as error:
         raise TinybertError(
             f"{directory} is whole, but it was not uploaded to {repository} ({_said(error)}): "
-            "look at the network and your rights, then run `hf upload "
-            f"{repository} {directory}`."
+            "look at the network and your rights, then run "
+            f"`{upload_command(repository, directory, private=private)}`."
         ) from error
     reporter.say(f"uploaded: {made}")
     return str(made)
+
+
+def upload_command(repository: str, directory: str | Path, *, private: bool = False) -> str:
+    """A command that sends what :func:`push_directory` sends, and as private.
+
+    Args:
+        repository: ``owner/name``.
+        directory: of the model. Where it is there, patterns that nothing in it fits are left out.
+        private: of a new repository.
+    """
+    root = Path(directory)
+    there = [file.relative_to(root).as_posix() for file in root.rglob("*") if file.is_file()]
+    named = [
+        pattern
+        for pattern in SENT
+        if not there or any(fnmatchcase(file, pattern) for file in there)
+    ]
+    words = ["hf", "upload", repository, str(directory), "."]
+    words += ["--private"] if private else []
+    for pattern in named:
+        words += ["--include", pattern]
+    return shlex.join(words)
 
 
 def _said(error: Any) -> str:

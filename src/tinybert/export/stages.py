@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from tinybert.export.figures import number
@@ -29,6 +30,8 @@ def terms_told(objective: Any) -> str:
     """
     weights: dict[str, list[float]] = {}
     for term in objective if isinstance(objective, list | tuple) else []:
+        if not isinstance(term, Mapping):
+            continue
         kind = str(term.get("term", "")).split(".")[0]
         weights.setdefault(kind, []).append(number(term.get("weight")) or 0.0)
     told = []

@@ -7,11 +7,12 @@ from tinybert.forms.checks import (
     Probes,
     alone_and_together,
     answers,
+    check_finite,
     largest_difference,
     make_probes,
 )
-from tinybert.forms.graph import graph_inputs, needs, output_name, write_graph
-from tinybert.forms.int8 import CALIBRATED, REASONS, Quantised, write_int8
+from tinybert.forms.graph import output_name, write_graph
+from tinybert.forms.int8 import CALIBRATED, REASONS, Quantised, no_part, write_int8
 from tinybert.forms.openvino_form import write_openvino
 
 __all__ = [
@@ -24,10 +25,10 @@ __all__ = [
     "Quantised",
     "alone_and_together",
     "answers",
-    "graph_inputs",
+    "check_finite",
     "largest_difference",
     "make_probes",
-    "needs",
+    "no_part",
     "output_name",
     "write_graph",
     "write_int8",

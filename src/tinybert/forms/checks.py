@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from tinybert.batching import TokenRows, length_batches
+from tinybert.errors import TinybertError
 from tinybert.forms.graph import output_name
 from tinybert.runtimes import Runtime
 
@@ -21,6 +22,7 @@ __all__ = [
     "Probes",
     "alone_and_together",
     "answers",
+    "check_finite",
     "largest_difference",
     "make_probes",
 ]
@@ -68,6 +70,9 @@ def make_probes(
         inputs: names of what the model takes.
         longest: tokens that the model takes; greater lengths become this one.
         advance: called with 1 for each batch that is answered.
+
+    Raises:
+        TinybertError: an answer is no finite number.
     """
     rng = np.random.default_rng(0)
     stream = np.asarray(rows.ids).astype(np.int64)
@@ -81,10 +86,25 @@ def make_probes(
             with torch.inference_mode():
                 found = model(**{name: torch.from_numpy(each) for name, each in batch.items()})
             probes.batches.append(batch)
-            probes.answers.append(getattr(found, output_name(model)).float().numpy())
+            answer = getattr(found, output_name(model)).float().numpy()
+            check_finite(answer[batch["attention_mask"] == 1] if answer.ndim == 3 else answer)
+            probes.answers.append(answer)
             if advance is not None:
                 advance(1)
     return probes
+
+
+def check_finite(found: Array) -> None:
+    """Refuse a model whose own answers leave nothing to compare with.
+
+    Raises:
+        TinybertError: ``found``, answered by PyTorch, holds what is no finite number.
+    """
+    if not np.isfinite(found).all():
+        raise TinybertError(
+            "the model's own answers are not finite numbers (NaN or infinite): its training went "
+            "wrong; train it again, or take an earlier copy."
+        )
 
 
 def _batch(
@@ -123,7 +143,7 @@ def largest_difference(
             return float("inf")
         apart = np.abs(found - wanted)
         if apart.ndim == 3:
-            apart = apart * batch["attention_mask"][:, :, None]
+            apart = apart[batch["attention_mask"] == 1]
         worst = max(worst, float(apart.max()))
         if advance is not None:
             advance(1)
@@ -139,6 +159,7 @@ def alone_and_together(runtime: Runtime, rows: TokenRows, count: int = 32) -> fl
 
     Returns:
         The largest difference between the two; of an encoder's states, those of real tokens.
+        Infinite where an answer is no finite number.
     """
     picked = np.arange(min(count, len(rows)))
     together = runtime(_inputs(rows, picked))
@@ -147,7 +168,8 @@ def alone_and_together(runtime: Runtime, rows: TokenRows, count: int = 32) -> fl
         batch = _inputs(rows, picked[row : row + 1])
         alone = runtime(batch)[0]
         same = together[row][: alone.shape[0]] if alone.ndim == 2 else together[row]
-        worst = max(worst, float(np.abs(alone - same).max()))
+        apart = float(np.abs(alone - same).max())
+        worst = max(worst, apart if np.isfinite(apart) else float("inf"))
     return worst
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib
-import inspect
 import logging
 import re
 import warnings
@@ -19,44 +17,22 @@ from transformers import PreTrainedModel
 
 from tinybert.errors import TinybertError
 from tinybert.forms.attention import FUSED_ATTENTION
+from tinybert.outputs import is_out_of_space
+from tinybert.runtimes import model_inputs, needs
 
-__all__ = ["OPSET", "graph_inputs", "needs", "output_name", "save_graph", "write_graph"]
+__all__ = [
+    "OPSET",
+    "has_weights_beside",
+    "output_name",
+    "save_graph",
+    "write_graph",
+]
 
 OPSET = 20
 """Of standard operators: the first with GELU as one; engines of 2024 and later know it."""
 
 # Above, weights lie in a file of their own: a protocol buffer holds 2 GB.
 _ONE_FILE = 1.8e9
-_EXTRAS = {
-    "onnx": "export",
-    "onnxruntime": "export",
-    "onnxscript": "export",
-    "openvino": "openvino",
-}
-
-
-def needs(*modules: str) -> None:
-    """Say which extra to install where a package is missing.
-
-    Raises:
-        TinybertError: one of them cannot be imported.
-    """
-    for module in modules:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise TinybertError(
-                f"{module} is not installed: pip install 'tinybert[{_EXTRAS[module]}]' brings it."
-            ) from error
-
-
-def graph_inputs(model: PreTrainedModel) -> tuple[str, ...]:
-    """Names of the inputs that the graph of this model has."""
-    takes = inspect.signature(model.forward).parameters
-    # With one type zeros are all that could be given, and what is left out.
-    types = int(getattr(model.config, "type_vocab_size", 0) or 0) > 1
-    names = ["input_ids", "attention_mask", *(["token_type_ids"] if types else [])]
-    return tuple(name for name in names if name in takes)
 
 
 def output_name(model: PreTrainedModel) -> str:
@@ -87,11 +63,19 @@ def write_graph(
         try:
             _export(model, path, longest, FUSED_ATTENTION)
             return _has_fused_attention(path)
-        except Exception:  # noqa: BLE001 - whatever it is, the plain graph may do without it
-            path.unlink(missing_ok=True)
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:
+            if is_out_of_space(error):
+                raise
+            path.unlink(missing_ok=True)  # whatever it is, the plain graph may do without it
     try:
         _export(model, path, longest, "eager")
+    except (OSError, MemoryError):  # of this machine, not of the model
+        raise
     except Exception as error:
+        if is_out_of_space(error):
+            raise
         lines = [line for line in str(error).splitlines() if line.strip()]
         said = lines[0].strip()[:200] if lines else type(error).__name__
         raise TinybertError(
@@ -115,7 +99,7 @@ class _Answers(nn.Module):
 
 
 def _export(model: PreTrainedModel, path: Path, longest: int | None, attention: str) -> None:
-    names = graph_inputs(model)
+    names = model_inputs(model)
     # More than one row and token, or the exporter takes the number for a constant.
     ids = torch.full((2, 3), min(2, model.config.vocab_size - 1), dtype=torch.long)
     example = {"attention_mask": torch.ones_like(ids), "token_type_ids": torch.zeros_like(ids)}
@@ -201,10 +185,18 @@ def save_graph(model: Any, path: Path) -> None:
     """Write an ``onnx.ModelProto``; weights of more than 2 GB into a file beside it."""
     import onnx
 
-    if model.ByteSize() <= _ONE_FILE:
+    for file in path.parent.glob(f"{path.name}*"):  # weights of before would be added to
+        file.unlink()
+    # Of the weights alone: the whole of a model beyond 2 GB cannot be counted.
+    if sum(len(tensor.raw_data) for tensor in model.graph.initializer) <= _ONE_FILE:
         onnx.save_model(model, str(path))
         return
     onnx.save_model(model, str(path), save_as_external_data=True, location=f"{path.name}_data")
+
+
+def has_weights_beside(path: Path) -> bool:
+    """Whether a graph's weights lie in a file of their own."""
+    return path.with_name(f"{path.name}_data").exists()
 
 
 def _has_fused_attention(path: Path) -> bool:

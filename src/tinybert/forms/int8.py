@@ -14,15 +14,16 @@ import numpy as np
 
 from tinybert.batching import TokenRows
 from tinybert.errors import TinybertError
-from tinybert.forms.graph import needs, save_graph
+from tinybert.forms.graph import has_weights_beside, save_graph
 from tinybert.forms.rewriting import (
     int8_tables,
     products,
     products_by_blocks,
     products_by_rows,
 )
+from tinybert.runtimes import needs
 
-__all__ = ["CALIBRATED", "REASONS", "Quantised", "check_parts", "write_int8"]
+__all__ = ["CALIBRATED", "REASONS", "Quantised", "check_parts", "no_part", "write_int8"]
 
 REASONS = {
     "rows": "each token has a scale of its own, so that a row is answered the same alone and in a "
@@ -70,10 +71,15 @@ def check_parts(graph: Path, kept: Sequence[str]) -> None:
     for part in kept:
         if part not in there:
             layers = [name for name in there if name.isdecimal()]
-            raise TinybertError(
-                f"--int8-keep {part} is no part of this model: give embeddings, classifier, or the "
-                f"number of a layer, 1 to {max(map(int, layers), default=0)}."
-            )
+            raise TinybertError(no_part(part, max(map(int, layers), default=0)))
+
+
+def no_part(part: str, layers: int) -> str:
+    """What is said of a part that a model of so many layers does not have."""
+    return (
+        f"--int8-keep {part} is no part of this model: give embeddings, classifier, or the number "
+        f"of a layer, 1 to {layers}."
+    )
 
 
 def write_int8(
@@ -116,13 +122,14 @@ def write_int8(
     elif way == "blocks":
         graph = products_by_blocks(graph, stays)
     else:
-        graph = _by_library(graph, way, left, calibration, advance)
+        graph = _by_library(graph, source, way, left, calibration, advance)
     save_graph(int8_tables(graph, stays), target)
     return Quantised(way, len(found) - len(left), len(left), tuple(kept))
 
 
 def _by_library(
     graph: Any,
+    source: Path,
     way: str,
     left: list[str],
     calibration: TokenRows | None,
@@ -138,17 +145,22 @@ def _by_library(
         # Without VNNI x86 adds two products in 16 bits; with 7 bits they cannot overflow.
         "reduce_range": True,
         "weight_type": quantization.QuantType.QInt8,
-        "nodes_to_exclude": left,
+        # The dynamic tool makes a product of every Gemm first, under a name of its own.
+        "nodes_to_exclude": [*left, *(f"{name}_MatMul" for name in left)],
         "extra_options": {"MatMulConstBOnly": True},
     }
+    # The tools cannot hold more than 2 GB in one piece: such a graph they read from its files.
+    beside = has_weights_beside(source)
+    given = str(source) if beside else graph
+    options["use_external_data_format"] = beside
     with tempfile.TemporaryDirectory() as folder, _silence():
         file = str(Path(folder) / "model.onnx")
         if way == "dynamic":
-            quantization.quantize_dynamic(graph, file, **options)
+            quantization.quantize_dynamic(given, file, **options)
         else:
             assert calibration is not None
             quantization.quantize_static(
-                graph,
+                given,
                 file,
                 _reader(graph, calibration, advance),
                 quant_format=quantization.QuantFormat.QDQ,
@@ -186,6 +198,10 @@ def _reader(graph: Any, rows: TokenRows, advance: Callable[[int], None] | None) 
             self.next += 1
             if advance is not None:
                 advance(1)
-            return {name: cast(Any, batch[name]).numpy() for name in names}
+            # A tokenizer may give no types although the model has two: all are of the first then.
+            zeros = np.zeros_like(cast(Any, batch["input_ids"]).numpy())
+            return {
+                name: cast(Any, batch[name]).numpy() if name in batch else zeros for name in names
+            }
 
     return _Rows()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tinybert.errors import TinybertError
-from tinybert.forms.graph import needs
+from tinybert.runtimes import needs
 
 __all__ = ["write_openvino"]
 
@@ -27,7 +27,7 @@ def write_openvino(source: Path, target: Path, *, half: bool = False) -> None:
 
     tool: Any = openvino
     try:
-        model = tool.convert_model(str(source))
+        model = tool.Core().read_model(str(source))  # its converter would report to its makers
     except Exception as error:
         lines = str(error).strip().splitlines()
         said = lines[0][:200] if lines else type(error).__name__

@@ -29,9 +29,10 @@ from tinybert.contest.worker import PASSES_A_TURN
 from tinybert.contest.workloads import Feed, Workload, fixed_feeds, row_feeds
 from tinybert.errors import TinybertError
 from tinybert.jobs.common import check_json, required, versions
+from tinybert.measure.latency import cores
 from tinybert.outputs import whole_file, write_json_whole
 from tinybert.progress import Reporter
-from tinybert.runtimes import FORMS, available_forms, longest_row
+from tinybert.runtimes import FORMS, available_forms, longest_row, needs
 from tinybert.settings import BenchSettings
 from tinybert.teachers import load_tokenizer
 
@@ -79,11 +80,11 @@ def run_bench(settings: BenchSettings, reporter: Reporter) -> dict[str, Any]:
     models = _models(settings)
     _check_lengths(models, settings)
     scores = _scores(models) if settings.plot is not None and settings.against == "score" else None
-    threads = settings.threads or _cores()
+    threads = settings.threads or cores()
     fixed = [Workload(b, n) for b in _distinct(settings.batch) for n in _distinct(settings.length)]
     with TemporaryDirectory(prefix="tinybert-bench-") as place:
+        rows = _rows(models, settings, reporter)  # what cannot be read ends it at once
         _make_shapes(models, Path(place), reporter)
-        rows = _rows(models, settings, reporter)
         real = [Workload(b, None) for b in _distinct(settings.batch)] if rows else []
         workloads = [*fixed, *real]
         smallest = min(_vocabulary(model) for model in models)
@@ -178,6 +179,13 @@ def _models(settings: BenchSettings) -> list[_Model]:
         if model.random:
             made = settings.forms or [*there, "pytorch-float32"]
             model.forms = [form for form in FORMS if form in made and form != "openvino"]
+            if not model.forms:
+                raise TinybertError(
+                    f"{model.given} is made in PyTorch's forms and ONNX's, not in "
+                    f"{' or '.join(settings.forms)}: leave it out, or name another in --forms."
+                )
+            if any(form.startswith("onnx") for form in model.forms):
+                needs("onnx", "onnxscript", "onnxruntime")
         elif settings.forms:
             has, model.forms = model.forms, [f for f in model.forms if f in settings.forms]
             if not model.forms:
@@ -293,12 +301,6 @@ def _distinct(values: Sequence[int]) -> list[int]:
 
 
 # --- what figures hold for ------------------------------------------------------------------------
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _processor() -> str:

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tinybert.errors import TinybertError
 from tinybert.evaluation import predict
-from tinybert.export import check_repository, push_directory
+from tinybert.export import check_private, check_repository, push_directory
 from tinybert.jobs.augmented import augmented_rows, augmented_tokens
 from tinybert.jobs.common import (
     described,
@@ -68,6 +68,7 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
     if settings.intermediate_epochs == settings.prediction_epochs == 0:
         raise TinybertError("both stages have 0 epochs: there is nothing to train.")
     check_bounds(settings)
+    check_private(settings.private, settings.push_to_hub)
     if settings.push_to_hub is not None:
         check_repository(settings.push_to_hub)
     asked = settings

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from tinybert.batching import TokenRows, tokenize
 from tinybert.errors import TinybertError
 from tinybert.evaluation import predict
-from tinybert.export import check_repository, model_card, push_directory
+from tinybert.export import check_private, check_repository, model_card, push_directory
+from tinybert.export.figures import part
 from tinybert.export.markdown import last_part
-from tinybert.forms import needs, output_name
+from tinybert.forms import check_finite, no_part, output_name
 from tinybert.forms.sentences import SENTENCES
 from tinybert.jobs.common import described, plain_settings, required, versions
 from tinybert.jobs.evaluate import scored_parts
@@ -25,6 +26,7 @@ from tinybert.measure.latency import longest_input
 from tinybert.measure.parameters import parameters
 from tinybert.outputs import check_output, check_space, whole_directory, write_json_whole
 from tinybert.progress import Reporter
+from tinybert.runtimes import needs
 from tinybert.settings import ExportSettings
 from tinybert.tasks.glue.facts import find_glue_task
 from tinybert.tasks.metrics import compute
@@ -56,6 +58,7 @@ class _Source:
     rows: TokenRows
     scored: Scored | None = None
     trained: dict[str, Any] = field(default_factory=dict)  # what is known of its training
+    name: str = ""  # as it is told
 
 
 def run_export(settings: ExportSettings, reporter: Reporter) -> dict[str, Any]:
@@ -71,27 +74,32 @@ def run_export(settings: ExportSettings, reporter: Reporter) -> dict[str, Any]:
     output = check_output(
         required(settings.output, "--output", "the output directory"), settings.overwrite
     )
-    check_apart(output, model=path, data=settings.data, calibration=settings.calibration)
+    names = ("data", "calibration", "vocabulary")
+    check_apart(output, model=path, **{name: getattr(settings, name) for name in names})
+    check_private(settings.private, settings.push_to_hub)
     if settings.push_to_hub is not None:
         check_repository(settings.push_to_hub)
     for form in asked:
         needs(*_PACKAGES[form])
+    _check_kept(path, settings)
+    calibration = _calibration_texts(settings, reporter)
+    name, whole = _name(path), None
     trained, told = trained_facts(path), ""  # a directory that is cut holds no results
     with tempfile.TemporaryDirectory(prefix="tinybert-export-") as scratch:
         if settings.vocabulary:
-            cut = Path(scratch) / Path(path).resolve().name
+            cut = Path(scratch) / name
             report = cut_vocabulary(path, settings.vocabulary, cut, reporter)
             told = _cut_told(report.figures(), trained)
-            path = str(cut)
-        source = _source(path, settings, reporter)
-        source.trained = trained
+            whole, path = path, str(cut)
+        source = _source(path, settings, reporter, whole)
+        source.name, source.trained = name, trained
         check_space(output, 4 * parameters(source.model) * (len(asked) + 1))
         with whole_directory(output, settings.overwrite) as partial:
             _save_beside(source, partial)
             maker = Maker(
                 source.model,
                 source.rows,
-                _calibration(source, settings, reporter),
+                _calibration(source, settings, calibration),
                 source.scored,
                 partial,
                 Path(scratch),
@@ -118,8 +126,11 @@ def _asked(settings: ExportSettings) -> list[str]:
             raise TinybertError(f"--to {name} is no form: give {', '.join(_PACKAGES)}.")
     if not names:
         raise TinybertError(f"nothing is asked for: give --to {', '.join(_PACKAGES)}.")
+    if settings.openvino_half and "openvino" not in names:
+        raise TinybertError("--openvino-half is for openvino: add openvino to --to.")
     if "int8" not in names:
         for flag, value in (
+            (f"--int8 {settings.int8}", settings.int8 != "auto"),
             ("--int8-keep", settings.int8_keep),
             ("--calibration", settings.calibration),
         ):
@@ -133,7 +144,34 @@ def _asked(settings: ExportSettings) -> list[str]:
 # --- what is exported ---------------------------------------------------------------------------
 
 
-def _source(path: str, settings: ExportSettings, reporter: Reporter) -> _Source:
+def _name(path: str) -> str:
+    """What a model is called: of a directory its own name, also where it was given as ``.``."""
+    return Path(path).resolve().name if Path(path).is_dir() else Path(path).name
+
+
+def _check_kept(path: str, settings: ExportSettings) -> None:
+    """Refuse parts that no model of so many layers has, before work of minutes."""
+    if not settings.int8_keep:
+        return
+    has_head(path)  # says what is wrong with a directory
+    layers = int(getattr(AutoConfig.from_pretrained(path), "num_hidden_layers", 0) or 0)
+    there = {"embeddings", "classifier", *map(str, range(1, layers + 1))}
+    for kept in settings.int8_keep:
+        if kept not in there:
+            raise TinybertError(no_part(kept, layers))
+
+
+def _source(
+    path: str, settings: ExportSettings, reporter: Reporter, whole: str | None = None
+) -> _Source:
+    """What is exported.
+
+    Args:
+        path: of the model.
+        settings: of the verb.
+        reporter: tells what happens.
+        whole: the model before its vocabulary was cut: the score before is that model's.
+    """
     if not has_head(path):
         for flag, value in (("--data", settings.data), ("--task", settings.task)):
             if value is not None:
@@ -164,8 +202,14 @@ def _source(path: str, settings: ExportSettings, reporter: Reporter) -> _Source:
         )
     rows = tokenize(tokenizer, parts["test"].texts, settings.max_length, labels)
     order = outputs_of(names, task) if order is None else order
-    with reporter.track(len(rows), "answering in PyTorch", unit="rows") as progress:
-        logits = predict(model, rows, advance=progress.advance)
+    asked, answering = rows, model
+    if whole is not None:
+        answering, uncut, _ = load_with_head(whole, longest)
+        _ready(answering)
+        asked = tokenize(uncut, parts["test"].texts, longest, labels)
+    with reporter.track(len(asked), "answering in PyTorch", unit="rows") as progress:
+        logits = predict(answering, asked, advance=progress.advance)
+    check_finite(logits)
     before = compute(task.metric, logits[:, order], labels)
     scored = Scored(task.metric, order, before, logits)
     return _Source(path, model, tokenizer, names, rows, scored)
@@ -184,16 +228,22 @@ def _sentences(
     return tokenize(tokenizer, [(text,) for text in SENTENCES], min(max_length, longest))
 
 
-def _calibration(source: _Source, settings: ExportSettings, reporter: Reporter) -> TokenRows | None:
+def _calibration_texts(settings: ExportSettings, reporter: Reporter) -> Any:
+    """The texts of ``--calibration``, read before the work; None where none are named."""
+    if settings.calibration is None:
+        return None
+    opened = open_source(settings.calibration, reporter)
+    found = opened.whole or next(iter(opened.parts.values()))
+    columns = choose_columns(found, settings.text, None, [])
+    return read_part(found, columns, "calibration rows", reporter).texts
+
+
+def _calibration(source: _Source, settings: ExportSettings, texts: Any) -> TokenRows | None:
     """Rows for static scales: those named, else those that are checked on."""
     if settings.int8 != "static":
         return None
-    if settings.calibration is None:
+    if texts is None:
         return source.rows
-    opened = open_source(settings.calibration, reporter)
-    part = opened.whole or next(iter(opened.parts.values()))
-    columns = choose_columns(part, settings.text, None, [])
-    texts = read_part(part, columns, "calibration rows", reporter).texts
     longest = longest_input(source.model) or settings.max_length
     return tokenize(source.tokenizer, texts, min(settings.max_length, longest))
 
@@ -202,7 +252,8 @@ def _save_beside(source: _Source, directory: Path) -> None:
     """Config and tokenizer, as the libraries of all engines read them."""
     source.model.config.architectures = [type(source.model).__name__]
     source.model.config.save_pretrained(directory)
-    source.tokenizer.save_pretrained(directory)
+    # Loaded anew: the one that was used here cuts rows to the length of the checks.
+    load_tokenizer(source.path).save_pretrained(directory)
 
 
 # --- what is told ---------------------------------------------------------------------------------
@@ -217,10 +268,10 @@ def _found(
 ) -> dict[str, Any]:
     """What ``export.json`` holds."""
     trained = source.trained
-    length = trained.get("max_length") or (trained.get("settings") or {}).get("max_length")
+    length = trained.get("max_length") or part(trained, "settings").get("max_length")
     scored = source.scored
     return {
-        "model": Path(source.path).name,
+        "model": source.name,
         "architecture": type(source.model).__name__,
         "labels": None if source.names is None else list(source.names),
         "output_name": output_name(source.model),
@@ -245,7 +296,7 @@ def _card_results(source: _Source, found: dict[str, Any]) -> dict[str, Any]:
     results = dict(source.trained) or {"max_length": found["max_length"]}
     figures = described(source.model, None)
     del figures["score"]
-    results["student"] = (results.get("student") or {}) | figures
+    results["student"] = dict(part(results, "student")) | figures
     results["versions"] = found["versions"]
     told = found["int8"]
     return results | {

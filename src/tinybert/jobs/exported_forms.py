@@ -23,7 +23,6 @@ from tinybert.forms import (
     Probes,
     alone_and_together,
     answers,
-    graph_inputs,
     largest_difference,
     make_probes,
     write_graph,
@@ -32,7 +31,7 @@ from tinybert.forms import (
 )
 from tinybert.measure.latency import longest_input
 from tinybert.progress import Reporter
-from tinybert.runtimes import FORMS, Runtime, open_runtime
+from tinybert.runtimes import FORMS, Runtime, model_inputs, open_runtime
 from tinybert.settings import ExportSettings
 from tinybert.tasks.metrics import compute
 
@@ -87,7 +86,7 @@ class Maker:
         self.model, self.rows, self.calibration = model, rows, calibration
         self.scored, self.directory, self.scratch = scored, directory, scratch
         self.settings, self.reporter = settings, reporter
-        self.inputs = graph_inputs(model)
+        self.inputs = model_inputs(model)
         self.longest = longest_input(model)
         self.fused = False
         self.int8_told: dict[str, Any] | None = None
@@ -174,13 +173,16 @@ class Maker:
                 calibration=self.calibration,
                 advance=progress.advance,
             )
-        self.reporter.say(f"int8 by {done.told}")
+        told = done.told
+        if self.scored is not None and self.calibration is self.rows:
+            told += "; these are among the rows that are scored"
+        self.reporter.say(f"int8 by {told}")
         self.int8_told = {
             "way": done.way,
             "products": done.products,
             "products_left": done.left,
             "kept": list(done.kept),
-            "told": done.told,
+            "told": told,
         }
         return self._figures("onnx-int8")
 
@@ -230,7 +232,8 @@ class Maker:
             "difference": apart,
             "alone_and_together": alone_and_together(runtime, self.rows),
         }
-        if apart == float("inf"):
+        together = figures["alone_and_together"]
+        if not (apart < float("inf") and together < float("inf")):
             raise TinybertError(f"{form} gives answers that are no numbers{_way_out(form)}.")
         if self.scored is not None:
             figures |= self._score(form, runtime, self.scored)

@@ -17,6 +17,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from tinybert.errors import TinybertError
+from tinybert.export import check_private, upload_command
 from tinybert.jobs.common import required, retention, versions
 from tinybert.jobs.distill import run_distill
 from tinybert.jobs.predict import check_outputs
@@ -111,10 +112,13 @@ def tasks_in(where: str) -> list[str]:
 
 def _refuse_bounds(settings: GlueSettings) -> None:
     if settings.push_to_hub is not None:
+        chosen = Path(str(settings.output)) / "TASK" / "seed-N"
+        command = upload_command(settings.push_to_hub, chosen, private=settings.private)
         raise TinybertError(
             "--push-to-hub uploads one student, and a table has many: leave it out, and upload the "
-            "one that you choose with `hf upload`."
+            f"one that you choose: `{command}`."
         )
+    check_private(settings.private, None)
     for name in ("max_latency", "max_size", "speedup"):
         if getattr(settings, name) is not None:
             raise TinybertError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +15,16 @@ from torch import nn
 
 from tinybert.errors import TinybertError
 
-__all__ = ["Latency", "latency"]
+__all__ = ["Latency", "cores", "latency"]
 
 Precision = Literal["float32", "bfloat16", "float16"]
+
+
+def cores() -> int:
+    """Cores that this process may use: those of a container, not all of the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

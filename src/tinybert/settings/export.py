@@ -44,9 +44,9 @@ class ExportSettings(RowSettings):
     )
     int8: Int8 = setting(
         "auto",
-        "scales of activations: rows, each token's own, in standard operators; static, fixed ones "
-        "from --calibration; blocks, each token's own in blocks of its width (MatMulNBits); "
-        "dynamic, one for the whole batch, so that a row's answer depends on its batch mates; "
+        "scales of activations: rows, each token's own, in standard operators (the whole graph is "
+        "with --no-fuse); static, fixed ones from --calibration; blocks, each token's own in "
+        "blocks of its width (MatMulNBits); dynamic, one for the whole batch, so that a row's answer depends on its batch mates; "
         "auto: rows",
         "int8",
     )
@@ -59,7 +59,7 @@ class ExportSettings(RowSettings):
     calibration: str | None = setting(
         None,
         "texts that static scales are measured on: a file, directory or Hub dataset; default: the "
-        "rows of --data or --task, else embedded sentences",
+        "rows of --data or --task, which are scored too, else embedded sentences",
         "int8",
     )
     fuse: bool = setting(
@@ -73,7 +73,7 @@ class ExportSettings(RowSettings):
     vocabulary: list[str] = setting(
         [],
         "first cut the vocabulary to what these texts need, as `tinybert trim` does: files, "
-        "globs, directories, Hub datasets",
+        "globs, directories, Hub datasets; the score before is that of the model before the cut",
         "forms",
     )
     push_to_hub: str | None = setting(

@@ -108,8 +108,9 @@ class DistillSettings(SizeSettings, LossSettings, StudentSettings, DataSettings,
     )
     push_to_hub: str | None = setting(
         None,
-        "also upload the student to this repository of the Hugging Face Hub, owner/name; not its "
-        "results.json, which names local paths",
+        "also upload the student to this repository of the Hugging Face Hub, owner/name: weights, "
+        "config, tokenizer, card; not results, answers, log and report, which name local paths and "
+        "hold texts of the rows",
         "hub",
     )
     private: bool = setting(False, "make that repository private where it is new", "hub")

@@ -36,8 +36,9 @@ def speed_of(
         ``speedups`` (system → times as fast) and ``measured`` (what they hold for).
     """
     model = load_encoder(teacher)
+    length = min(_LENGTH, longest_input(model) or _LENGTH)
     measured = {
-        "length": min(_LENGTH, longest_input(model) or _LENGTH),
+        "length": length,
         "batch": 1,
         "repeats": _REPEATS,
         "threads": torch.get_num_threads(),
@@ -59,7 +60,7 @@ def speed_of(
         for name, system in systems.items()
         if name not in known
     }
-    found = known | speedups_over(model.config, configs, measured["length"], _REPEATS, reporter)
+    found = known | speedups_over(model.config, configs, length, _REPEATS, reporter)
     result = {"speedups": found, "measured": measured}
     write_json_whole(file, result)
     return result
