@@ -112,6 +112,8 @@ BAD: list[tuple[str, str]] = [
     (f"{DISTILL} --text long text", "'text' stands alone: every setting is a flag"),
     # files of rows
     (f"{DISTILL} --data nowhere.csv", "nowhere.csv does not exist"),
+    (f"{DISTILL} --private", "--private is for --push-to-hub: add that"),
+    ("glue --teacher teacher --output out --private", "--private is for --push-to-hub: add that"),
     (f"{DISTILL} --data no-model", "no-model holds no files of rows"),
     (f"{DISTILL} --data empty.csv", "empty.csv is empty"),
     (f"{DISTILL} --data header.csv", "has a header and no rows"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,27 @@ def test_what_is_not_known_is_not_there(student: Path, tmp_path: Path) -> None:
     assert "No licence is stated" in text
     assert "None" not in text
     assert "nan" not in text
+
+
+@pytest.mark.parametrize(
+    ("file", "kind", "library"),
+    [
+        ("onnx/model.onnx", "bert", "transformers.js"),
+        ("onnx/model.onnx", "tinybert_relu_bert", None),  # a class of our own
+        ("openvino/openvino_model.xml", "bert", None),
+    ],
+)
+def test_the_library_of_an_export(
+    student: Path, tmp_path: Path, file: str, kind: str, library: str | None
+) -> None:
+    config = json.loads((student / "config.json").read_text()) | {"model_type": kind}
+    (student / "config.json").write_text(json.dumps(config))
+    form = "onnx-float32" if file.endswith(".onnx") else "openvino"
+    scores = {"accuracy": 0.5}
+    results = {"exports": {form: {"file": file, "scores": scores}}, "score_before": scores}
+    text = model_card(student, results | {"uncut": True})
+    assert parsed(text, tmp_path).data.library_name == library
+    assert "Accuracy in PyTorch, before the vocabulary was cut: 0.5000" in text
 
 
 def test_numpy_scores_count(student: Path, tmp_path: Path) -> None:

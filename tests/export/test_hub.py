@@ -80,7 +80,7 @@ def test_a_distilled_student_goes_up_when_it_is_whole(
     monkeypatch.setattr(hub.HfApi, "upload_folder", upload)
     given = {"teacher": tiny.saved_classifier(tmp_path / "teacher", layers=2)}
     given |= {"data": tiny.task_file(tmp_path / "rows.csv"), "student": "1x16"}
-    more = {"push_to_hub": "me/student", "report": True, **tiny.QUICK}
+    more = tiny.QUICK | {"push_to_hub": "me/student", "report": True}
     tinybert.distill(**given, output=tmp_path / "student", **more)
     assert {"README.md", "config.json", "model.safetensors", "tokenizer.json"} <= set(seen)
     private = {"report.html", "results.json", "answers.npz", "log.jsonl"}

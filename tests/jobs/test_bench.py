@@ -254,7 +254,7 @@ def test_bad_input(words: str, error: str, capsys: pytest.CaptureFixture[str]) -
 def test_rows_are_read_before_shapes_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "save_random", lambda *_: pytest.fail("a shape was made first"))
     with pytest.raises(tinybert.TinybertError, match="nothing.csv"):
-        tinybert.bench(models=["1x16:random", "student"], data="nothing.csv", length=[4])
+        tinybert.bench(models=["1x24:random", "student"], data="nothing.csv", length=[4])
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
@@ -272,7 +272,7 @@ def test_a_place_without_rights(inputs: Path, capsys: pytest.CaptureFixture[str]
     ("module", "words", "error"),
     [
         ("onnxruntime", "exported --batch 1 --length 4 --no-traffic", "tinybert[export]"),
-        ("onnx", "1x16:random --forms onnx-int8 --data none.csv", "tinybert[export]"),
+        ("onnx", "1x24:random --forms onnx-int8 --data none.csv", "tinybert[export]"),
         ("matplotlib", "exported --plot a.png", "tinybert[plots]"),
     ],
 )

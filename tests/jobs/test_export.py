@@ -151,12 +151,15 @@ def test_int8_alone_leaves_no_float_file(place: Path, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("way", ["static", "dynamic", "blocks"])
 def test_other_ways(place: Path, tmp_path: Path, way: str) -> None:
-    results = exported(place, tmp_path / "new", to=["int8"], int8=way)
+    rows = {"data": place / "rows.csv", "max_drop": 100} if way == "static" else {}
+    results = exported(place, tmp_path / "new", to=["int8"], int8=way, **rows)
     form = results["forms"]["onnx-int8"]
     assert results["int8"]["way"] == way
     assert form["difference"] < 0.3 * results["checked"]["largest_answer"]
     if way == "static":
         assert form["alone_and_together"] < 0.01
+        told = "these are among the rows that are scored"
+        assert told in (tmp_path / "new" / "README.md").read_text()
 
 
 @pytest.mark.usefixtures("at_once")

@@ -42,8 +42,9 @@ def exports_table(results: Results) -> str:
     ]
     if metric is not None:
         head.append(str(metric).replace("_", " "))
+        uncut = ", before the vocabulary was cut" if results.get("uncut") else ""
         told.append(
-            f"{str(metric).replace('_', ' ').capitalize()} in PyTorch: "
+            f"{str(metric).replace('_', ' ').capitalize()} in PyTorch{uncut}: "
             f"{_figure(before[metric], lambda value: f'{value:.4f}')}, on "
             f"{_figure(results.get('scored_rows'), lambda value: f'{value:,.0f}')} rows."
         )

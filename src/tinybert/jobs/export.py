@@ -59,6 +59,7 @@ class _Source:
     scored: Scored | None = None
     trained: dict[str, Any] = field(default_factory=dict)  # what is known of its training
     name: str = ""  # as it is told
+    uncut: bool = False  # the score before is that of the model before its vocabulary was cut
 
 
 def run_export(settings: ExportSettings, reporter: Reporter) -> dict[str, Any]:
@@ -92,7 +93,7 @@ def run_export(settings: ExportSettings, reporter: Reporter) -> dict[str, Any]:
             told = _cut_told(report.figures(), trained)
             whole, path = path, str(cut)
         source = _source(path, settings, reporter, whole)
-        source.name, source.trained = name, trained
+        source.name, source.trained, source.uncut = name, trained, whole is not None
         check_space(output, 4 * parameters(source.model) * (len(asked) + 1))
         with whole_directory(output, settings.overwrite) as partial:
             _save_beside(source, partial)
@@ -303,6 +304,7 @@ def _card_results(source: _Source, found: dict[str, Any]) -> dict[str, Any]:
         "exports": found["forms"],
         "score_before": found["score_before"],
         "scored_rows": found["scored_rows"],
+        "uncut": source.uncut,
         "output_name": found["output_name"],
         "int8_told": None if told is None else told["told"],
     }

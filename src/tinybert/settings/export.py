@@ -46,8 +46,8 @@ class ExportSettings(RowSettings):
         "auto",
         "scales of activations: rows, each token's own, in standard operators (the whole graph is "
         "with --no-fuse); static, fixed ones from --calibration; blocks, each token's own in "
-        "blocks of its width (MatMulNBits); dynamic, one for the whole batch, so that a row's answer depends on its batch mates; "
-        "auto: rows",
+        "blocks of its width (MatMulNBits); dynamic, one for the whole batch, so that a row's "
+        "answer depends on its batch mates; auto: rows",
         "int8",
     )
     int8_keep: list[str] = setting(
