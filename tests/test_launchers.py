@@ -1,7 +1,7 @@
 """One process, torchrun and accelerate launch: the same training.
 
 The launched runs go through the job file in ``runs/`` and through ``accelerate launch``: two gloo
-processes against one, same batch, dropout 0, over fifty steps.
+processes against this one, same batch, dropout 0, over fifty steps.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from safetensors.numpy import load_file
 import tinybert
 from support import tiny
 from tinybert.batching import StepSampler
+from tinybert.cli import main
 
 JOB = Path(__file__).resolve().parent.parent / "runs" / "wikipedia-general.sh"
 FLAGS = [
@@ -48,7 +49,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         corpus=str(text), teacher=str(place / "teacher"), output=place / "corpus", quiet=True
     )
     python = [sys.executable, "-m"]
-    general = ["tinybert", "general", "--teacher", str(place / "teacher"), "--student", "2x16"]
+    general = ["general", "--teacher", str(place / "teacher"), "--student", "2x16"]
     general += ["--corpus", str(place / "corpus"), *FLAGS]
     env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHON": sys.executable}
     env |= {"TEACHER": str(place / "teacher"), "STUDENT": "2x16", "TEXT": str(text)}
@@ -56,10 +57,10 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     accelerate = ["accelerate.commands.launch", "--cpu", "--num_processes", "2"]
     accelerate += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     accelerate += ["--main_process_port", free_port(), "-m"]
+    launched = [*accelerate, "tinybert", *general]
     commands = {
-        "alone": [*python, *general, "--output", str(place / "alone")],
         "torchrun": [str(JOB), *FLAGS],
-        "accelerate": [*python, *accelerate, *general, "--output", str(place / "accelerate")],
+        "accelerate": [*python, *launched, "--output", str(place / "accelerate")],
     }
     runs = {
         name: subprocess.Popen(
@@ -67,6 +68,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         )
         for name, command in commands.items()
     }
+    assert main([*general, "--output", str(place / "alone")]) == 0
     for name, run in runs.items():
         said, _ = run.communicate(timeout=170)
         assert run.returncode == 0, f"{name}: {said[-3000:]}"
