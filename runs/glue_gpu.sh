@@ -9,6 +9,7 @@
 # DIRECTORY where everything goes (glue-gpu)
 # TASKS     ("mrpc sts-b rte cola sst-2 mnli"), SEEDS (5), ROWS of a task at most (50,000)
 # CORPUS_FLOPS (2000T), TASK_FLOPS (200T), JOBS cells at a time (4)
+# SYSTEMS   of the table (all eleven)
 # ABLATIONS ("losses stages mapping start"); further flags of `tinybert reproduce` may follow.
 #
 # What it costs: the operations asked for, 10 x 2000T + tasks x seeds x 10 x 200T = 8.0e16 for the
@@ -30,6 +31,7 @@ ROWS="${ROWS:-50000}"
 CORPUS_FLOPS="${CORPUS_FLOPS:-2000T}"
 TASK_FLOPS="${TASK_FLOPS:-200T}"
 JOBS="${JOBS:-4}"
+SYSTEMS="${SYSTEMS-}"
 ABLATIONS="${ABLATIONS-losses stages mapping start}"
 PYTHON="${PYTHON:-python}"
 
@@ -48,7 +50,10 @@ reproduce() {
         --task-flops "$TASK_FLOPS" --jobs "$JOBS" "$@"
 }
 
-reproduce --output "$DIRECTORY/systems" "$@"
+systems=()
+# shellcheck disable=SC2206
+if [ -n "$SYSTEMS" ]; then systems=(--systems $SYSTEMS); fi
+reproduce --output "$DIRECTORY/systems" ${systems[@]+"${systems[@]}"} "$@"
 # In the same directory: the whole method's cells are made once.
 for ablation in $ABLATIONS; do
     reproduce --ablation "$ablation" --output "$DIRECTORY/systems" "$@"

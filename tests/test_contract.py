@@ -239,25 +239,39 @@ def test_the_teacher_stays_outside(tmp_path: Path) -> None:
 WORKER = Path(__file__).parent / "support" / "two_processes.py"
 
 
-@pytest.mark.parametrize("objective", ["distillation", "mlm"])
-def test_two_processes_train_as_one(tmp_path: Path, objective: str) -> None:
-    """Same losses and weights from one process and from two over gloo, dropout 0."""
+@pytest.fixture(scope="module")
+def one_and_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``one/OBJECTIVE`` of a process alone, ``two/OBJECTIVE`` of two over gloo; dropout 0."""
+    place = tmp_path_factory.mktemp("processes")
     env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(WORKER.parent.parent)}
-    alone = [sys.executable, str(WORKER), str(tmp_path / "one"), objective]
     launch = [
         *(sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"),
         *("--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"),  # any free port
     ]
-    pair = [*launch, str(WORKER), str(tmp_path / "two"), objective]
+    commands = {"one": [sys.executable], "two": launch}
     runs = [
-        subprocess.Popen(c, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        for c in (alone, pair)
+        subprocess.Popen(
+            [*command, str(WORKER), str(place / name)],
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for name, command in commands.items()
     ]
     for run in runs:
-        output, _ = run.communicate(timeout=150)
+        output, _ = run.communicate(timeout=170)
         assert run.returncode == 0, output[-3000:]
-    one = torch.load(tmp_path / "one" / "result.pt", weights_only=True)
-    two = torch.load(tmp_path / "two" / "result.pt", weights_only=True)
+    return place
+
+
+@pytest.mark.parametrize("objective", ["distillation", "mlm"])
+def test_two_processes_train_as_one(one_and_two: Path, objective: str) -> None:
+    one, two = (
+        torch.load(one_and_two / name / objective / "result.pt", weights_only=True)
+        for name in ("one", "two")
+    )
+    assert (one["world"], two["world"]) == (1, 2)
     assert len(one["losses"]) == 50
     np.testing.assert_allclose(one["losses"], two["losses"], rtol=1e-5)
     for name, tensor in one["first_gradients"].items():

@@ -57,10 +57,11 @@ def run(place: Path, job: str, *flags: str, **more: str) -> str:
 def test_the_job_of_systems_and_ablations(place: Path) -> None:
     """``runs/glue_gpu.sh`` from text and GLUE's files to tables."""
     more = {"CORPUS_FLOPS": "20M", "TASK_FLOPS": "10M", "SEEDS": "1", "JOBS": "1"}
-    more |= {"TASKS": "sst-2", "ABLATIONS": "mapping"}
+    more |= {"TASKS": "sst-2", "ABLATIONS": "mapping", "SYSTEMS": "BERT_4-PKD TinyBERT_4"}
     run(place, "glue_gpu.sh", "--teacher-epochs", "1", "--max-length", "128", **more)
     table = place / "out" / "systems"
-    assert len(json.loads((table / "results.json").read_text())["systems"]) == 11
+    systems = json.loads((table / "results.json").read_text())["systems"]
+    assert list(systems) == ["BERT_BASE", "BERT_4-PKD", "TinyBERT_4"]
     assert (table / "ablation-mapping.md").is_file()
 
 

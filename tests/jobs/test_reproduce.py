@@ -34,12 +34,12 @@ def place(tmp_path: Path) -> Path:
 
 def test_every_system_runs(place: Path) -> None:
     results = tinybert.reproduce(
-        **asked(place, systems=list(SYSTEMS), tasks=["sst-2", "sts-b"], augment=None)
+        **asked(place, systems=list(SYSTEMS), tasks=["sst-2"], augment=None)
     )
     assert list(results["systems"]) == list(SYSTEMS)
-    assert set(results["columns"]) == {"SST-2", "STS-B"}
+    assert set(results["columns"]) == {"SST-2"}
     for name, each in results["systems"].items():
-        assert each["scores"].keys() == {"SST-2", "STS-B"}, name
+        assert each["scores"].keys() == {"SST-2"}, name
         assert not each["failed"]
         assert each["average"] is not None
         assert each["speedup"] > 0
@@ -50,7 +50,7 @@ def test_every_system_runs(place: Path) -> None:
     output = place / "table"
     assert json.loads((output / "results.json").read_text())["systems"].keys() == SYSTEMS.keys()
     with (output / "results.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == 2 * len(SYSTEMS)
+        assert len(list(csv.DictReader(file))) == len(SYSTEMS)
     lines = (output / "results.md").read_text().splitlines()
     assert lines[2].startswith("| BERT_BASE |")
     # Pre-trained students are whole models; of the others the scores are kept alone.
@@ -102,9 +102,15 @@ def test_cells_are_kept_and_a_failed_one_is_tried_again(
 
 def test_processes_side_by_side_give_the_same(place: Path) -> None:
     names = ["BERT_4-PKD", "TinyBERT_4"]
-    one = tinybert.reproduce(**asked(place, systems=names, corpus=[str(place / "text.txt")]))
-    two = tinybert.reproduce(**asked(place, systems=names, output=place / "two", jobs=2))
+    tasks = ["sst-2", "sts-b"]
+    corpus = [str(place / "text.txt")]
+    one = tinybert.reproduce(**asked(place, systems=names, tasks=tasks, corpus=corpus))
+    two = tinybert.reproduce(
+        **asked(place, systems=names, tasks=tasks, output=place / "two", jobs=2)
+    )
+    assert set(one["columns"]) == {"SST-2", "STS-B"}
     for name in ("BERT_BASE", *names):
+        assert one["systems"][name]["scores"].keys() == {"SST-2", "STS-B"}
         assert one["systems"][name]["scores"] == two["systems"][name]["scores"]
 
 
@@ -194,8 +200,15 @@ def test_ablations_have_the_steps_of_the_whole_method(ablation: Any) -> None:
                 assert found == wanted, system.name
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One table for all ablations: the whole method's cells are made once."""
+    return make_place(tmp_path_factory.mktemp("ablations"))
+
+
 @pytest.mark.parametrize("ablation", ["losses", "stages", "mapping", "start"])
-def test_ablations(place: Path, ablation: str) -> None:
+def test_ablations(shared: Path, ablation: str) -> None:
+    place = shared
     results = tinybert.reproduce(**asked(place, ablation=ablation))
     names = list(results["systems"])
     assert names[:2] == ["BERT_BASE", "TinyBERT_4"]

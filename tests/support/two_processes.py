@@ -79,5 +79,6 @@ def main(directory: Path, objective: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    for objective in ("distillation", "mlm"):
+        main(Path(sys.argv[1]) / objective, objective)
     leave()
