@@ -8,7 +8,7 @@ over, and how it is computed from the losses in :mod:`tinybert.losses`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
@@ -31,6 +31,7 @@ from tinybert.taps import TapRequest, Taps
 
 __all__ = [
     "AttentionTerm",
+    "AttentionTransfer",
     "EmbeddingTerm",
     "HiddenTerm",
     "LabelTerm",
@@ -39,6 +40,7 @@ __all__ = [
     "PredictionTerm",
     "Seen",
     "Term",
+    "head_by_head",
     "intermediate_objective",
     "label_objective",
     "mlm_objective",
@@ -307,12 +309,22 @@ def _per_layer(weight: Weight, layers: int, name: str) -> list[float]:
     return [float(w) for w in weight]
 
 
+AttentionTransfer = Callable[[float, int, int], Sequence[Term]]
+"""The attention terms of weight λ between student layer m and teacher layer n."""
+
+
+def head_by_head(weight: float, m: int, n: int) -> Sequence[Term]:
+    """TinyBERT's own: scores before softmax, each head with its twin."""
+    return [AttentionTerm(weight, m, n)]
+
+
 def intermediate_objective(
     mapping: Sequence[int],
     *,
     attention: Weight = 1.0,
     hidden: Weight = 1.0,
     embedding: float = 1.0,
+    transfer: AttentionTransfer = head_by_head,
 ) -> Objective:
     """Embedding, attention and hidden terms under the layer mapping g (general and task stages).
 
@@ -320,6 +332,7 @@ def intermediate_objective(
         mapping: g(1) … g(M), teacher layers counted from 1.
         attention, hidden: λ for all layers, one a layer, or {student layer: λ}. The paper's is 1.
         embedding: λ_0 of the embedding term.
+        transfer: how attention is compared (:mod:`tinybert.attention_transfer` has others).
     """
     layers = len(mapping)
     terms: list[Term] = [EmbeddingTerm(embedding)]
@@ -330,7 +343,7 @@ def intermediate_objective(
         strict=True,
     )
     for m, (n, attention_weight, hidden_weight) in enumerate(weights, 1):
-        terms.append(AttentionTerm(attention_weight, m, n))
+        terms.extend(transfer(attention_weight, m, n))
         terms.append(HiddenTerm(hidden_weight, m, n))
     return Objective(tuple(terms))
 

@@ -373,19 +373,9 @@ def aligned_labels(own_names: Sequence[str], names: Sequence[str]) -> list[int]:
     )
 
 
-def check_fits(
-    teacher: Any, student: Any, *, attention: bool, same_vocabulary: bool = True
-) -> None:
-    """Fail before the run: head count and vocabulary of two configs must fit the objective."""
-    if attention and teacher.num_attention_heads != student.num_attention_heads:
-        heads = teacher.num_attention_heads
-        width = max(heads, round(student.hidden_size / heads) * heads)
-        raise TinybertError(
-            f"attention transfer needs equal head counts: the teacher has {heads} heads, the "
-            f"student {student.num_attention_heads}; a shape that fits is "
-            f"{student.num_hidden_layers}x{width} with {heads} heads, or weight attention 0."
-        )
-    if same_vocabulary and teacher.vocab_size != student.vocab_size:
+def check_fits(teacher: Any, student: Any) -> None:
+    """Fail before the run: the vocabularies of two configs must be one."""
+    if teacher.vocab_size != student.vocab_size:
         raise TinybertError(
             f"teacher and student have different vocabularies ({teacher.vocab_size} and "
             f"{student.vocab_size} pieces): start the student from this teacher."

@@ -258,6 +258,22 @@ def test_a_wider_feed_forward_network_than_the_teachers() -> None:
     )
 
 
+def test_with_fewer_heads_those_that_matter_are_taken() -> None:
+    """Where one of the teacher's four heads writes nothing, a student of three is its teacher."""
+    model = teacher()
+    with torch.no_grad():
+        for number, layer in enumerate(model.bert.encoder.layer):
+            silent = slice(12 * (number % 4), 12 * (number % 4) + 12)
+            layer.attention.output.dense.weight[:, silent] = 0.0
+    student = start_student(
+        model, Shape(4, 48, 96, 3), start="pca", mapping=(1, 2, 3, 4), calibration=batches()
+    )
+    for batch in batches(rows=5, count=2):
+        ours, theirs = outputs(student, batch), outputs(model, batch)
+        for name, expected in theirs.items():
+            assert torch.allclose(ours[name], expected, atol=1e-4), name
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -7,6 +7,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, BertConfig
 
 from support import tiny
+from tinybert.attention_transfer import relation_heads
 from tinybert.errors import TinybertError
 from tinybert.jobs.systems import without_weights
 from tinybert.mapping import layer_mapping
@@ -14,7 +15,7 @@ from tinybert.measure import flops, parameters
 from tinybert.students import Shape, shape_of
 from tinybert.systems import SYSTEMS, System, find_system, student_config, system_shape
 from tinybert.systems.catalogue import MobileShape
-from tinybert.systems.scale import LEAST_HEAD, relation_heads
+from tinybert.systems.scale import LEAST_HEAD
 from tinybert.systems.steps import FineTuning, Given, check_shares
 
 PAPERS = (
@@ -80,7 +81,7 @@ def test_objectives_can_be_built(system: System, regression: bool) -> None:
         layer_mapping("uniform", shape.layers, SMALL.layers),
         SMALL.layers,
         regression,
-        relation_heads(SMALL, shape, 48) if isinstance(shape, Shape) else 1,
+        relation_heads(SMALL.hidden, shape.hidden, 48) if isinstance(shape, Shape) else 1,
     )
     for step in system.steps:
         objectives = step.objectives(given)

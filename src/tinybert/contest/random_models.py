@@ -34,7 +34,7 @@ def random_config(name: str) -> PretrainedConfig:
     (312, 1536)
     """
     if name.lower() in PRESETS or re.match(r"\d+[x×]", name):
-        config = parse_shape(name, BertConfig(), equal_heads=False).config(BertConfig())
+        config = parse_shape(name, BertConfig()).config(BertConfig())
     else:
         try:
             config = student_config(find_system(name), BertConfig(), paper=True)

@@ -11,11 +11,18 @@ from typing import Any, cast
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from tinybert.attention_transfer import attention_transfer, chosen_transfer
 from tinybert.batching import TrainingRows
 from tinybert.errors import TinybertError
 from tinybert.jobs.rows import calibration
 from tinybert.mapping import layer_mapping, shown
-from tinybert.objectives import Objective, Weight, intermediate_objective
+from tinybert.objectives import (
+    AttentionTransfer,
+    Objective,
+    Weight,
+    head_by_head,
+    intermediate_objective,
+)
 from tinybert.projections import PROJECTIONS_FILE, Projections
 from tinybert.settings import LossSettings, StudentSettings
 from tinybert.stages import Run, save_student
@@ -43,13 +50,16 @@ def resolve_start(start: str, teacher: PreTrainedModel, shape: Shape) -> tuple[s
         return start, "as asked"
     if shape.hidden > teacher.config.hidden_size:
         return "pca", "no start serves a student wider than its teacher"  # and pca says so
-    try:
-        check_start("pca", teacher, shape)
-    except TinybertError:
-        if shape.hidden == teacher.config.hidden_size:
-            return "layers", "the student is as wide as its teacher"
-        return "random", "pca does not serve this architecture, and layers no narrower student"
-    return "pca", "the nearest to the teacher's states before any training"
+    for possible, why in (
+        ("pca", "the nearest to the teacher's states before any training"),
+        ("layers", "the student is as wide as its teacher"),
+    ):
+        try:
+            check_start(possible, teacher, shape)
+        except TinybertError:
+            continue
+        return possible, why
+    return "random", "neither pca nor layers serves this architecture and shape"
 
 
 def loss_weights(settings: LossSettings) -> dict[str, Any]:
@@ -82,17 +92,30 @@ def check_student(
     given = Path(settings.student)
     if given.is_dir():
         config = load_encoder(given).config
-        _check_given(given, config, weights, teacher, tokenizer)
+        _check_given(given, teacher, tokenizer)
         shape = shape_of(config)
     else:
         if "/" in settings.student or settings.student.startswith("."):
             raise TinybertError(f"there is no student directory {settings.student}.")
-        attention = uses_attention(weights)
-        shape = parse_shape(settings.student, teacher.config, equal_heads=attention)
+        shape = parse_shape(settings.student, teacher.config)
         check_start(resolve_start(settings.start, teacher, shape)[0], teacher, shape)
     mapping = layer_mapping(settings.layer_mapping, shape.layers, teacher.config.num_hidden_layers)
-    intermediate_objective(mapping, **weights)
+    transfer, _ = _transfer(settings, weights, teacher.config, shape)
+    intermediate_objective(mapping, transfer=transfer, **weights)
     return str(shape)
+
+
+def _transfer(
+    settings: LossSettings, weights: dict[str, Any], teacher: Any, shape: Shape
+) -> tuple[AttentionTransfer, str]:
+    """How attention is compared, and a sentence on it where it is not the paper's way."""
+    if not uses_attention(weights):
+        return head_by_head, ""
+    theirs = shape_of(teacher)
+    widths = theirs.hidden, shape.hidden
+    chosen, why = chosen_transfer(settings.attention_transfer, theirs.heads, shape.heads, widths)
+    said = "" if chosen == "heads" else f"attention is compared by {chosen} ({why})"
+    return attention_transfer(chosen, widths), said
 
 
 def speak_labels(model: PreTrainedModel, labels: Sequence[str]) -> None:
@@ -155,15 +178,17 @@ def begin_student(
             raise TinybertError(
                 f"{given} is a student already: leave out --start, or name a shape instead."
             )
-        return _given_student(run, given, student, weights, teacher, tokenizer, labels)
-    attention = uses_attention(weights)
-    shape = parse_shape(student.student, teacher.config, equal_heads=attention)
+        return _given_student(run, given, settings, weights, teacher, tokenizer, labels)
+    shape = parse_shape(student.student, teacher.config)
     start, why = resolve_start(student.start, teacher, shape)
     mapping = layer_mapping(student.layer_mapping, shape.layers, teacher.config.num_hidden_layers)
-    objective = intermediate_objective(mapping, **weights)
+    transfer, said = _transfer(settings, weights, teacher.config, shape)
+    objective = intermediate_objective(mapping, transfer=transfer, **weights)
     config = shape.config(teacher.config)
-    check_fits(teacher.config, config, attention=attention)
+    check_fits(teacher.config, config)
     run.reporter.say(f"student {shape} ({start} start: {why}), layer mapping {shown(mapping)}")
+    if said:
+        run.reporter.say(said)
 
     def make(directory: Path) -> None:
         torch.manual_seed(run.seed)
@@ -192,17 +217,20 @@ def begin_student(
 def _given_student(
     run: Run,
     given: Path,
-    settings: StudentSettings,
+    settings: Any,
     weights: dict[str, Any],
     teacher: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     labels: Sequence[str] | None,
 ) -> Begun:
     config = load_encoder(given).config
-    _check_given(given, config, weights, teacher, tokenizer)
+    _check_given(given, teacher, tokenizer)
     layers = config.num_hidden_layers
     mapping = layer_mapping(settings.layer_mapping, layers, teacher.config.num_hidden_layers)
-    objective = intermediate_objective(mapping, **weights)
+    transfer, said = _transfer(settings, weights, teacher.config, shape_of(config))
+    if said:
+        run.reporter.say(said)
+    objective = intermediate_objective(mapping, transfer=transfer, **weights)
     projected = (given / PROJECTIONS_FILE).is_file()
     if not projected:
         run.reporter.say(f"{given} has no projections: they start at random")
@@ -248,14 +276,8 @@ def _same_labels(own: Sequence[str], labels: Sequence[str]) -> bool:
     return True
 
 
-def _check_given(
-    given: Path,
-    config: Any,
-    weights: dict[str, Any],
-    teacher: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-) -> None:
-    check_fits(teacher.config, config, attention=uses_attention(weights))
+def _check_given(given: Path, teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    check_fits(teacher.config, load_encoder(given).config)
     if not tokenizers_agree(load_tokenizer(given), tokenizer):
         raise TinybertError(
             f"{given} and the teacher have tokenizers that differ: their tokens cannot be "

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from transformers import AutoModel, BertConfig, PretrainedConfig
 
+from tinybert.attention_transfer import relation_heads
 from tinybert.jobs.common import check_json, required
 from tinybert.mapping import layer_mapping
 from tinybert.measure import parameters
@@ -20,7 +21,6 @@ from tinybert.progress import Reporter
 from tinybert.settings import SystemsSettings, SystemsShowSettings
 from tinybert.students import Shape, shape_of
 from tinybert.systems import SYSTEMS, System, find_system, student_config, system_shape
-from tinybert.systems.scale import relation_heads
 from tinybert.systems.steps import Given, RelationTransfer, Step
 from tinybert.teachers import load_encoder
 
@@ -164,7 +164,7 @@ def _given(system: System, teacher: Shape | None) -> Given:
     heads = 1
     for step in system.steps:
         if isinstance(step, RelationTransfer) and isinstance(own, Shape):
-            heads = relation_heads(teacher or base, own, step.relation_heads)
+            heads = relation_heads((teacher or base).hidden, own.hidden, step.relation_heads)
     mapping = layer_mapping("uniform", own.layers, depth)
     return Given(mapping, teacher_layers=depth, relation_heads=heads)
 

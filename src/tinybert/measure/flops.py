@@ -56,7 +56,7 @@ def flops(model: nn.Module, length: int = 128, batch: int = 1) -> int:
 
 def _structure(model: nn.Module, length: int, batch: int) -> tuple[Any, ...] | None:
     """All that a count depends on; ``None`` for modules that have no configuration to tell it."""
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     if not hasattr(config, "to_json_string"):
         return None
     sizes = tuple((name, tuple(each.shape)) for name, each in model.named_parameters())

@@ -24,6 +24,7 @@ from tinybert.settings.shared import (
     RunSettings,
     Start,
     StudentSettings,
+    Transfer,
 )
 from tinybert.settings.systems import ProfileSettings, SystemsSettings, SystemsShowSettings
 from tinybert.settings.tasks import (
@@ -67,6 +68,7 @@ __all__ = [
     "StudentSettings",
     "SystemsSettings",
     "SystemsShowSettings",
+    "Transfer",
     "TrimSettings",
     "setting",
 ]

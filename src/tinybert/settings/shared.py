@@ -17,11 +17,13 @@ __all__ = [
     "RunSettings",
     "Start",
     "StudentSettings",
+    "Transfer",
 ]
 
 Start = Literal["auto", "pca", "layers", "random"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Attention = Literal["auto", "direct", "fused"]
+Transfer = Literal["auto", "heads", "mean", "relations"]
 
 
 @dataclass
@@ -98,6 +100,13 @@ class LossSettings(Checked):
 
     attention_weight: str = setting(
         "1", "λ of attention scores: one number, or one a layer (1,1,0.5,0)", "losses"
+    )
+    attention_transfer: Transfer = setting(
+        "auto",
+        "heads: scores head by head (the paper's), for students with as many heads as the teacher; "
+        "relations: among queries, keys and values (MiniLMv2's); mean: scores averaged over heads; "
+        "auto: heads where there are as many, else relations",
+        "losses",
     )
     hidden_weight: str = setting("1", "λ of hidden states: one number, or one a layer", "losses")
     embedding_weight: float = setting(1.0, "λ of the embedding output", "losses", least=0)

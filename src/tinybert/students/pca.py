@@ -90,7 +90,8 @@ def start_body(
     for layer, place in zip(student.layers, mapping, strict=True):
         source = teacher.layers[place - 1]
         stream = states[-1]
-        _start_attention(layer, source, axes, stream, outputs[place - 1], student.heads)
+        heads = student.heads, teacher.heads
+        _start_attention(layer, source, axes, stream, outputs[place - 1], heads)
         context = runner.context(layer, stream)
         attended = fit_block_output(
             layer.attention_out, layer.attention_norm, stream, context, inner[place] @ p
@@ -112,19 +113,28 @@ def corrected(
 
 
 def _start_attention(
-    layer: Layer, source: Layer, axes: Tensor, stream: Tensor, below: Tensor, heads: int
+    layer: Layer,
+    source: Layer,
+    axes: Tensor,
+    stream: Tensor,
+    below: Tensor,
+    heads: tuple[int, int],
 ) -> None:
-    """Heads of student ``layer`` from teacher layer ``source``, whose inputs are ``below``."""
+    """Heads of student ``layer`` from teacher layer ``source``, whose inputs are ``below``.
+
+    ``heads`` are their numbers, the student's at most the teacher's: with fewer it takes those
+    whose values reach the output most; the layer's norm is fitted to what is there.
+    """
     read = {}
     for name in ("query", "key", "value"):
         linear: nn.Linear = getattr(source, name)
         weight, bias = corrected(linear, axes, stream, linear(below))
         read[name] = weight, bias, stream @ weight.T + bias
-    width, size = source.query.out_features // heads, layer.query.out_features // heads
+    width, size = source.query.out_features // heads[1], layer.query.out_features // heads[0]
     out = axes.T @ source.attention_out.weight.double()
     out_bias = axes.T @ source.attention_out.bias.double()
-    for head in range(heads):
-        theirs = slice(head * width, (head + 1) * width)
+    for head, kept in enumerate(_heads_kept(read["value"][2], out, heads)):
+        theirs = slice(kept * width, (kept + 1) * width)
         ours = slice(head * size, (head + 1) * size)
         (wq, bq, q), (wk, bk, k), (wv, bv, v) = (
             (weight[theirs].double(), bias[theirs].double(), values[:, theirs])
@@ -138,6 +148,19 @@ def _start_attention(
         layer.attention_out.weight[:, ours] = outward.float()
         out_bias = out_bias + out[:, theirs] @ bv
     layer.attention_out.bias.copy_(out_bias)
+
+
+def _heads_kept(values: Tensor, out: Tensor, heads: tuple[int, int]) -> list[int]:
+    """The teacher's heads that a student of ``heads[0]`` takes, in their order.
+
+    Args:
+        values: (tokens, heads · size) of the teacher's layer.
+        out: its output weights, (width, heads · size).
+    """
+    by_head = zip(values.double().chunk(heads[1], dim=1), out.chunk(heads[1], dim=1), strict=True)
+    reach = torch.stack([(v @ w.T).square().sum() for v, w in by_head])
+    kept: list[int] = strongest(reach, heads[0]).tolist()
+    return kept
 
 
 def _start_feed_forward(

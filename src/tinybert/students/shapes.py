@@ -123,7 +123,7 @@ def nearest_widths(hidden: int, heads: int) -> tuple[int, ...]:
     return tuple(w for w in (below, below + heads) if w > 0)
 
 
-def parse_shape(text: str, teacher_config: PretrainedConfig, *, equal_heads: bool = True) -> Shape:
+def parse_shape(text: str, teacher_config: PretrainedConfig) -> Shape:
     """The shape that ``text`` names.
 
     Args:
@@ -132,12 +132,10 @@ def parse_shape(text: str, teacher_config: PretrainedConfig, *, equal_heads: boo
             (``4x312x1200x12``), a preset (:data:`PRESETS`), or ``half`` or ``third`` (of the
             teacher's depth, at its width).
         teacher_config: the teacher's configuration.
-        equal_heads: refuse head counts that differ from the teacher's: attention transfer
-            compares head with head (TinyBERT, section 3.1).
 
     Raises:
-        TinybertError: not a shape; heads do not divide the width; head counts differ. The
-            message names shapes that fit.
+        TinybertError: not a shape; heads do not divide the width. The message names shapes that
+            fit.
 
     >>> from transformers import BertConfig
     >>> print(parse_shape("4x312", BertConfig()))
@@ -148,21 +146,11 @@ def parse_shape(text: str, teacher_config: PretrainedConfig, *, equal_heads: boo
     teacher = shape_of(teacher_config)
     name = text.strip().lower()
     if name in PRESETS:
-        shape = PRESETS[name]
-    elif name in _FRACTIONS:
+        return PRESETS[name]
+    if name in _FRACTIONS:
         layers = max(1, teacher.layers // _FRACTIONS[name])
-        shape = Shape(layers, teacher.hidden, teacher.intermediate, teacher.heads)
-    else:
-        shape = _dialled(text, teacher)
-    if equal_heads and shape.heads != teacher.heads:
-        widths = nearest_widths(shape.hidden, teacher.heads)
-        fitting = " or ".join(f"{shape.layers}x{w}" for w in widths)
-        raise TinybertError(
-            f"the student {text} has {shape.heads} attention heads and its teacher "
-            f"{teacher.heads}, but attention transfer compares head with head: take {fitting}, "
-            "or switch the attention loss off."
-        )
-    return shape
+        return Shape(layers, teacher.hidden, teacher.intermediate, teacher.heads)
+    return _dialled(text, teacher)
 
 
 def _dialled(text: str, teacher: Shape) -> Shape:

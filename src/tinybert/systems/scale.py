@@ -8,20 +8,16 @@ attention can be compared head with head.
 
 from __future__ import annotations
 
-import math
-
 from transformers import MobileBertConfig, PretrainedConfig
 
-from tinybert.errors import TinybertError
 from tinybert.students.shapes import Shape, shape_of
 from tinybert.systems.catalogue import MobileShape, System
 
-__all__ = ["LEAST_HEAD", "relation_heads", "student_config", "system_shape"]
+__all__ = ["LEAST_HEAD", "student_config", "system_shape"]
 
 LEAST_HEAD = 16
 """Width of an attention head at least."""
 
-_LEAST_RELATION = 8
 _BASE = Shape(12, 768, 3072, 12)
 
 
@@ -96,25 +92,3 @@ def student_config(
         problem_type=teacher.problem_type,
         classifier_activation=True,
     )
-
-
-def relation_heads(teacher: Shape, student: Shape, wanted: int) -> int:
-    """The most relation heads up to ``wanted`` that divide both widths.
-
-    >>> relation_heads(Shape(12, 768, 3072, 12), Shape(4, 312, 1200, 12), 48)
-    24
-
-    Raises:
-        TinybertError: only one.
-    """
-    common = math.gcd(teacher.hidden, student.hidden)
-    fitting = [
-        count
-        for count in range(2, wanted + 1)
-        if common % count == 0 and student.hidden // count >= _LEAST_RELATION
-    ]
-    if not fitting:
-        raise TinybertError(
-            f"no number of relation heads divides widths {teacher.hidden} and {student.hidden}."
-        )
-    return fitting[-1]

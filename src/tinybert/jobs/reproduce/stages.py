@@ -10,6 +10,7 @@ from typing import Any, Literal
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+from tinybert.attention_transfer import relation_heads
 from tinybert.batching import TokenRows, TrainingRows
 from tinybert.evaluation import held_out_losses, masked_scores, task_scores
 from tinybert.jobs.general_corpus import Text
@@ -21,10 +22,8 @@ from tinybert.projections import Projections
 from tinybert.quantities import parse_count
 from tinybert.settings import ReproduceSettings
 from tinybert.stages import Stage
-from tinybert.students.shapes import shape_of
 from tinybert.systems import System, student_config
 from tinybert.systems.compute import Cost, answers_are_kept, step_cost, steps_within
-from tinybert.systems.scale import relation_heads
 from tinybert.systems.steps import Given, ProgressiveTransfer, RelationTransfer, Step
 from tinybert.teachers import Teacher
 from tinybert.training import Schedule
@@ -77,7 +76,7 @@ def given_of(
         mapping=layer_mapping(system.mapping, layers, teacher.num_hidden_layers),
         teacher_layers=teacher.num_hidden_layers,
         regression=regression,
-        relation_heads=relation_heads(shape_of(teacher), shape_of(student), wanted[0])
+        relation_heads=relation_heads(teacher.hidden_size, student.hidden_size, wanted[0])
         if wanted
         else 1,
     )

@@ -1,0 +1,146 @@
+"""How a student's attention follows its teacher's where they have as many heads, or have not.
+
+TinyBERT compares attention scores head by head (section 3.1), so the student needs the teacher's
+number of heads. Two other transfers need not: scores averaged over each model's heads, and
+MiniLMv2's relations, for which the heads are laid side by side and split anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from tinybert.baseline_terms import RelationTerm
+from tinybert.errors import TinybertError
+from tinybert.losses import Ratio, attention_loss
+from tinybert.objectives import AttentionTerm, AttentionTransfer, Seen, Term, head_by_head
+from tinybert.settings import Transfer
+from tinybert.taps import AttentionTap
+
+__all__ = [
+    "MeanAttentionTerm",
+    "attention_transfer",
+    "chosen_transfer",
+    "relation_heads",
+]
+
+MOST_RELATION_HEADS = 48
+"""MiniLMv2 takes 48 for teachers of 768 and 64 for those of 1,024 (section 4.1)."""
+
+LEAST_RELATION_SIZE = 8
+"""Width of a relation head at least: fewer numbers hardly tell tokens apart."""
+
+
+@dataclass(frozen=True)
+class MeanAttentionTerm(AttentionTerm):
+    r"""MSE of attention scores averaged over each model's heads, of student layer m, teacher n.
+
+    The average of a·Q_h·K_hᵀ over H heads is (a/H)·Q·Kᵀ of all heads side by side: one head as wide
+    as the model, so that the loss stays linear in length.
+    """
+
+    def __call__(self, seen: Seen) -> Ratio:
+        student, teacher = (
+            _side_by_side(tap)
+            for tap in (seen.student.attention[self.m], seen.teacher.attention[self.n])
+        )
+        chosen: dict[str, Any] = {} if seen.crossover is None else {"crossover": seen.crossover}
+        return attention_loss(
+            student.query,
+            student.key,
+            student.scaling,
+            teacher.query,
+            teacher.key,
+            teacher.scaling,
+            seen.mask,
+            **chosen,
+        )
+
+
+def _side_by_side(tap: AttentionTap) -> AttentionTap:
+    """The average head: (B, 1, L, H·d)."""
+    query, key = (x.transpose(1, 2).flatten(2).unsqueeze(1) for x in (tap.query, tap.key))
+    return tap._replace(query=query, key=key, scaling=tap.scaling / tap.query.shape[1])
+
+
+def relation_heads(teacher_width: int, student_width: int, most: int = MOST_RELATION_HEADS) -> int:
+    """The most relation heads, up to ``most``, that divide both widths.
+
+    >>> relation_heads(768, 312, 48)
+    24
+
+    Raises:
+        TinybertError: only one.
+    """
+    for count in range(most, 1, -1):
+        small = student_width // count < LEAST_RELATION_SIZE
+        if not (small or teacher_width % count or student_width % count):
+            return count
+    raise TinybertError(
+        f"no number of relation heads divides widths {teacher_width} and {student_width}: take "
+        "--attention-transfer mean, or another width."
+    )
+
+
+def chosen_transfer(
+    wanted: Transfer, teacher_heads: int, student_heads: int, widths: tuple[int, int]
+) -> tuple[Transfer, str]:
+    """What ``auto`` means for these head counts, and why.
+
+    Args:
+        wanted: as asked.
+        teacher_heads, student_heads: their numbers.
+        widths: the teacher's and the student's, of all heads of a layer together.
+
+    Raises:
+        TinybertError: head by head was asked for, and their numbers differ.
+    """
+    if wanted not in get_args(Transfer):
+        known = ", ".join(get_args(Transfer))
+        raise TinybertError(f"unknown attention transfer {wanted!r}: choose {known}.")
+    if wanted == "heads" and teacher_heads != student_heads:
+        raise TinybertError(
+            f"the student has {student_heads} attention heads and its teacher {teacher_heads}, "
+            "but --attention-transfer heads compares head with head: take relations, mean or "
+            f"auto, or a student of {teacher_heads} heads."
+        )
+    if wanted != "auto":
+        return wanted, "as asked"
+    if teacher_heads == student_heads:
+        return "heads", "teacher and student have equally many"
+    counts = f"the teacher has {teacher_heads} heads, the student {student_heads}"
+    try:
+        relation_heads(*widths)
+    except TinybertError:
+        return "mean", f"{counts}, and their widths have no relation heads in common"
+    return "relations", counts
+
+
+def attention_transfer(transfer: Transfer, widths: tuple[int, int]) -> AttentionTransfer:
+    """The terms of a pair of layers, for :func:`tinybert.objectives.intermediate_objective`.
+
+    Args:
+        transfer: what :func:`chosen_transfer` found.
+        widths: the teacher's and the student's.
+
+    Raises:
+        TinybertError: no number of relation heads divides both widths.
+    """
+    if transfer == "heads":
+        return head_by_head
+    if transfer == "mean":
+        return _averaged
+    heads = relation_heads(*widths)
+
+    def relations(weight: float, m: int, n: int) -> Sequence[Term]:
+        return [
+            RelationTerm(weight, m, n, of=kind, relation_heads=heads)
+            for kind in ("query", "key", "value")
+        ]
+
+    return relations
+
+
+def _averaged(weight: float, m: int, n: int) -> Sequence[Term]:
+    return [MeanAttentionTerm(weight, m, n)]
