@@ -143,3 +143,35 @@ def test_speed_is_measured_anew_where_it_does_not_hold(
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     return make_place(tmp_path)
+
+
+def test_heads_from_the_teacher(tmp_path: Path) -> None:
+    """They stand in the cell's identity, and only there where they are asked for."""
+    place = make_place(tmp_path)
+    names = ["BERT_TINY", "BERT_6-PKD", "TinyBERT_4"]
+    found = {
+        heads: tinybert.reproduce(
+            **asked(
+                place, systems=names, tasks=["sts-b"], heads=heads, output=place / f"by-{heads}"
+            )
+        )
+        for heads in ("own", "teacher")
+    }
+    cells = {
+        heads: json.loads(
+            (place / f"by-{heads}" / "students/sts-b/seed-42/TinyBERT_4/results.json").read_text()
+        )["cell"]
+        for heads in found
+    }
+    assert cells["teacher"] == cells["own"] | {"heads": "teacher"}
+    assert any("start from its own" in note for note in found["teacher"]["notes"])
+
+    def first_error(heads: str, name: str) -> float:
+        """Of the stage that trains the head, before a step."""
+        log = place / f"by-{heads}" / f"students/sts-b/seed-42/{name}/log.jsonl"
+        entries = [json.loads(line) for line in log.read_text().splitlines()]
+        last = entries[-1]["stage"]
+        return next(e["loss"] for e in entries if e["stage"] == last and "loss" in e)
+
+    for name in names:
+        assert first_error("teacher", name) < first_error("own", name), name

@@ -84,6 +84,13 @@ class ReproduceSettings(Checked):
     task_batch: int | None = setting(
         None, "rows an optimiser step on a task, at small scale (default: 32)", "scale", least=1
     )
+    heads: Literal["own", "teacher"] = setting(
+        "own",
+        "own: every head starts at random, as in the systems' sources; teacher: heads of systems "
+        "that read the teacher on a task start from its own, fitted to its answers, and a "
+        "regression's others at the mean of the labels, so that few steps are worth more",
+        "scale",
+    )
     teacher_epochs: float = setting(3.0, "passes to fine-tune the teacher", "scale", above=0)
     teacher_learning_rate: float = setting(3e-5, "to fine-tune the teacher", "scale", above=0)
     grid: bool = setting(

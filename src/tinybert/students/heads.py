@@ -13,7 +13,7 @@ from tinybert.students.fits import ridge
 from tinybert.students.layouts import getattr_path
 from tinybert.students.pca import corrected, strongest
 
-__all__ = ["reorder_outputs", "start_heads"]
+__all__ = ["reorder_outputs", "start_at_mean", "start_heads"]
 
 # Dense map on the first token's state, activation, output map (None: no output map).
 _FIRST_TOKEN: tuple[tuple[str, Callable[[Tensor], Tensor], str], ...] = (
@@ -95,6 +95,16 @@ def reorder_outputs(student: PreTrainedModel, order: Sequence[int]) -> None:
         if linear is not None:
             linear.weight.copy_(linear.weight[list(order)])
             linear.bias.copy_(linear.bias[list(order)])
+            return
+
+
+@torch.no_grad()
+def start_at_mean(student: PreTrainedModel, mean: float) -> None:
+    """Let a fresh regression head begin at that value, which is half of what it has to learn."""
+    for path in [out for _, _, out in _FIRST_TOKEN]:
+        linear = _linear(student, path)
+        if linear is not None:
+            linear.bias.fill_(mean)
             return
 
 

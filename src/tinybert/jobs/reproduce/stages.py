@@ -7,14 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from tinybert.attention_transfer import relation_heads
 from tinybert.batching import TokenRows, TrainingRows
 from tinybert.evaluation import held_out_losses, masked_scores, task_scores
 from tinybert.jobs.general_corpus import Text
-from tinybert.jobs.rows import TaskRows
+from tinybert.jobs.rows import TaskRows, calibration
 from tinybert.mapping import layer_mapping
 from tinybert.masking import MaskedRows, Masking
 from tinybert.objectives import Objective
@@ -22,6 +23,7 @@ from tinybert.projections import Projections
 from tinybert.quantities import parse_count
 from tinybert.settings import ReproduceSettings
 from tinybert.stages import Stage
+from tinybert.students import fit_heads, start_at_mean
 from tinybert.systems import System, student_config
 from tinybert.systems.compute import Cost, answers_are_kept, step_cost, steps_within
 from tinybert.systems.steps import Given, ProgressiveTransfer, RelationTransfer, Step
@@ -223,6 +225,7 @@ def task_stages(
     rows: TaskRows,
     teacher: Teacher,
     targets: Callable[[], TokenRows],
+    seed: int,
 ) -> list[Stage]:
     """Stages on a task; the last one chooses its weights on the dev rows.
 
@@ -232,10 +235,13 @@ def task_stages(
         rows: the task's.
         teacher: fine-tuned.
         targets: gives the training rows with the teacher's outputs beside them.
+        seed: of the rows that heads are fitted on.
     """
     regression = rows.task.kind == "regression"
     metric = rows.task.metric
-    stages = []
+    stages: list[Stage] = []
+    reads = any(each.objective.teacher_taps for each in planned)
+    started = settings.heads == "own"
     for number, each in enumerate(planned, 1):
         last = number == len(planned)
         request = each.objective.teacher_taps
@@ -244,6 +250,9 @@ def task_stages(
         train = targets() if kept else rows.train
         if not each.objective.needs_labels:
             train = replace(train, labels=None)
+        prepare = None
+        if each.objective.student_taps.logits and not started:
+            prepare, started = _head_start(rows, teacher if reads else None, seed), True
         stages.append(
             Stage(
                 name=each.name,
@@ -257,7 +266,31 @@ def task_stages(
                 teacher=teacher if request and not kept else None,
                 evaluation=task_scores(rows.dev, metric) if last else None,
                 metric=metric if last else None,
+                prepare=prepare,
                 dropout=None if each.objective.needs_labels else settings.dropout,
             )
         )
     return stages
+
+
+def _head_start(
+    rows: TaskRows, teacher: Teacher | None, seed: int
+) -> Callable[[PreTrainedModel, Projections | None], None]:
+    """A head that answers nearly as the teacher does where there is one and its states can be read
+    through the student's; else a regression's begins at the mean of the labels."""
+
+    def prepare(model: PreTrainedModel, projections: Projections | None) -> None:
+        if rows.task.kind == "regression" and rows.train.labels is not None:
+            start_at_mean(model, float(rows.train.labels.mean()))
+        if teacher is None:
+            return
+        weight: Tensor
+        if projections is not None:
+            weight = projections.weight_for(projections.layers)
+        elif model.config.hidden_size == teacher.model.config.hidden_size:
+            weight = torch.eye(model.config.hidden_size)
+        else:
+            return
+        fit_heads(model, teacher.model, weight, calibration(rows.train, seed), teacher.label_order)
+
+    return prepare
