@@ -8,7 +8,7 @@
 # DATA      GLUE's files (nyu-mll/glue, from the Hub), TASKS ("sts-b mrpc"), SEEDS (3)
 # DIRECTORY where everything goes (glue-small), JOBS cells at a time (2)
 # HEAD_STEPS, MLM_STEPS of batches of 64 for the encoder's output head (200, 400)
-# CORPUS_FLOPS (100T), TASK_FLOPS (20T), CORPUS_BATCH and TASK_BATCH (16), HEADS (teacher): for
+# CORPUS_FLOPS (100T), TASK_FLOPS (20T), CORPUS_BATCH and TASK_BATCH (16), HEAD (teacher): for
 #           each system, see docs/how-to/reproduce.md
 # ABLATIONS ("start losses mapping stages"), on the teacher's start but for `start` itself
 # Further flags of `tinybert reproduce` may follow: --dry-run, ...
@@ -33,7 +33,7 @@ CORPUS_FLOPS="${CORPUS_FLOPS:-100T}"
 TASK_FLOPS="${TASK_FLOPS:-20T}"
 CORPUS_BATCH="${CORPUS_BATCH:-16}"
 TASK_BATCH="${TASK_BATCH:-16}"
-HEADS="${HEADS:-teacher}"
+HEAD="${HEAD:-teacher}"
 ABLATIONS="${ABLATIONS-start losses mapping stages}"
 
 CORPUS="$DIRECTORY/corpus"
@@ -64,7 +64,7 @@ reproduce() {
     "$PYTHON" -m tinybert reproduce --teacher "$TEACHER" --corpus "$CORPUS" --data "$DATA" \
         --tasks $TASKS --seeds "$SEEDS" --teacher-learning-rate 1e-4 --jobs "$JOBS" \
         --corpus-flops "$CORPUS_FLOPS" --task-flops "$TASK_FLOPS" --corpus-batch "$CORPUS_BATCH" \
-        --task-batch "$TASK_BATCH" --heads "$HEADS" --output "$TABLE" "$@"
+        --task-batch "$TASK_BATCH" --head "$HEAD" --output "$TABLE" "$@"
 }
 
 reproduce --starts both "$@"

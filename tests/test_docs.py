@@ -240,7 +240,7 @@ Exit codes: 0 done, 1 an error of tinybert itself, 2 bad input, 130 stopped by t
 Student shapes: `4x312` is layers × width, with the teacher's heads and a feed-forward network in \
 the teacher's ratio (at width 312 under such a teacher as BERT, TinyBERT_4's own 1200); \
 `4x312x1200x12` says all four; `half` and `third` are of the teacher's depth at its width; names \
-are {presets}. Attention transfer needs the teacher's number of heads.
+are {presets}. `--attention-transfer` says what becomes of the attention loss with other heads.
 
 This page is made from `settings/` by `python tests/test_docs.py`; a test compares the two.
 """

@@ -37,6 +37,10 @@ def test_begun_then_gone_on_with_then_replaced(tmp_path: Path) -> None:
     assert (place / "half").exists()
     with pytest.raises(TinybertError, match=r"begun differently \(a, b\)"):
         opened(place, {"b": 2}, resume=True)
+    # What an earlier version could not be asked for is what it did.
+    opened(place, {"a": 1, "attention_transfer": "auto"}, resume=True)
+    with pytest.raises(TinybertError, match=r"begun differently \(attention_transfer\)"):
+        opened(place, {"a": 1, "attention_transfer": "mean"}, resume=True)
     opened(place, {"b": 2}, overwrite=True)
     assert not (place / "half").exists()
     assert json.loads((place / "begun.json").read_text()) == {"b": 2}

@@ -78,8 +78,9 @@ def relation_heads(teacher_width: int, student_width: int, most: int = MOST_RELA
         if not (small or teacher_width % count or student_width % count):
             return count
     raise TinybertError(
-        f"no number of relation heads divides widths {teacher_width} and {student_width}: take "
-        "--attention-transfer mean, or another width."
+        f"no number of relation heads divides widths {teacher_width} and {student_width} into "
+        f"parts of {LEAST_RELATION_SIZE} or more: take another width, or attention's mean "
+        "(--attention-transfer mean)."
     )
 
 

@@ -19,9 +19,20 @@ from typing import Any
 from tinybert.errors import TinybertError
 from tinybert.outputs import remove_directory, remove_stale, write_json_whole
 
-__all__ = ["LOCK", "Hold", "bytes_in", "check_apart", "check_unfinished", "open_work"]
+__all__ = [
+    "LOCK",
+    "Hold",
+    "asked_for",
+    "bytes_in",
+    "check_apart",
+    "check_unfinished",
+    "open_work",
+]
 
 LOCK = ".lock"
+
+# Settings that records of earlier versions lack, and what was done there.
+_CAME_LATER = {"attention_transfer": "auto"}
 
 
 class Hold:
@@ -106,6 +117,11 @@ def open_work(
     return hold
 
 
+def asked_for(settings: Mapping[str, Any], name: str) -> Any:
+    """A setting of a record, which an earlier version may have written."""
+    return settings.get(name, _CAME_LATER.get(name))
+
+
 def _check_same(
     file: Path,
     before: Mapping[str, Any],
@@ -115,7 +131,7 @@ def _check_same(
 ) -> None:
     plain = json.loads(json.dumps(dict(now), default=str))
     names = (before.keys() | plain.keys()) - set(any_of)
-    changed = sorted(n for n in names if before.get(n) != plain.get(n))
+    changed = sorted(n for n in names if asked_for(before, n) != asked_for(plain, n))
     if changed:
         raise TinybertError(
             f"the {what} in {file.parent} was begun differently ({', '.join(changed)}): resume it "

@@ -9,16 +9,20 @@ import pytest
 from transformers import BertConfig
 
 import tinybert
+from support import tiny
 from support.reproduction import asked, make_place
-from tinybert.jobs.reproduce import speed
+from tinybert.jobs.reproduce import speed, stages
 from tinybert.jobs.reproduce.cells import Cell, Prints, chosen_systems, identity
 from tinybert.jobs.reproduce.speed import SPEED_FILE, speed_of
-from tinybert.jobs.reproduce.stages import at_small_scale, plan_part
+from tinybert.jobs.reproduce.stages import at_small_scale, plan_part, task_stages
 from tinybert.jobs.reproduce.tables import compared
+from tinybert.jobs.rows import TaskRows
 from tinybert.progress import Reporter
 from tinybert.settings import ReproduceSettings
 from tinybert.systems import SYSTEMS
-from tinybert.systems.variants import from_teacher
+from tinybert.systems.variants import ablation_systems, from_teacher
+from tinybert.tasks.task import Task
+from tinybert.teachers import Teacher
 
 
 def test_every_random_start_has_one_on_the_teacher() -> None:
@@ -148,30 +152,60 @@ def place(tmp_path: Path) -> Path:
 def test_heads_from_the_teacher(tmp_path: Path) -> None:
     """They stand in the cell's identity, and only there where they are asked for."""
     place = make_place(tmp_path)
-    names = ["BERT_TINY", "BERT_6-PKD", "TinyBERT_4"]
+    names = ["BERT_6-PKD", "PD", "MobileBERT_TINY", "TinyBERT_4"]
     found = {
-        heads: tinybert.reproduce(
-            **asked(
-                place, systems=names, tasks=["sts-b"], heads=heads, output=place / f"by-{heads}"
-            )
+        head: tinybert.reproduce(
+            **asked(place, systems=names, tasks=["sts-b"], head=head, output=place / f"by-{head}")
         )
-        for heads in ("own", "teacher")
+        for head in ("random", "teacher")
     }
+    where = "students/sts-b/seed-42"
     cells = {
-        heads: json.loads(
-            (place / f"by-{heads}" / "students/sts-b/seed-42/TinyBERT_4/results.json").read_text()
+        head: json.loads(
+            (place / f"by-{head}" / where / "TinyBERT_4" / "results.json").read_text()
         )["cell"]
-        for heads in found
+        for head in found
     }
-    assert cells["teacher"] == cells["own"] | {"heads": "teacher"}
+    assert cells["teacher"] == cells["random"] | {"head": "teacher"}
     assert any("start from its own" in note for note in found["teacher"]["notes"])
 
-    def first_error(heads: str, name: str) -> float:
+    def first_error(head: str, name: str) -> float:
         """Of the stage that trains the head, before a step."""
-        log = place / f"by-{heads}" / f"students/sts-b/seed-42/{name}/log.jsonl"
+        log = place / f"by-{head}" / where / name / "log.jsonl"
         entries = [json.loads(line) for line in log.read_text().splitlines()]
         last = entries[-1]["stage"]
-        return next(e["loss"] for e in entries if e["stage"] == last and "loss" in e)
+        return next(float(e["loss"]) for e in entries if e["stage"] == last and "loss" in e)
 
+    names.remove("PD")  # its head starts at the labels' mean, and this teacher's answers are near 0
     for name in names:
-        assert first_error("teacher", name) < first_error("own", name), name
+        assert first_error("teacher", name) < first_error("random", name), name
+
+
+def test_whose_heads_are_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that learn the teacher's answers, on states that come from it; labels never."""
+    teacher = tiny.classifier(layers=6, width=64)
+    rows = TaskRows(
+        Task("rows", "classification", ("a", "b", "c", "d"), "accuracy", ("text",), "label"),
+        *[tiny.rows(60)] * 3,
+    )
+    monkeypatch.setattr(stages, "_head_start", lambda rows, teacher, seed: teacher is not None)
+    settings = ReproduceSettings(head="teacher", task_flops="1G")
+    fitted = {}
+    for system in [
+        *SYSTEMS.values(),
+        *filter(None, map(from_teacher, SYSTEMS.values())),
+        *ablation_systems("losses"),
+        *ablation_systems("stages"),
+    ]:
+        if system.is_teacher:
+            continue
+        planned = plan_part(settings, system, "task", teacher.config, 60, 600.0)
+        held = Teacher(teacher)
+        made = task_stages(settings, planned, rows, held, lambda: rows.train, system, 0)
+        fitted[system.name] = {stage.name: stage.prepare for stage in made if stage.prepare}
+    yes = {name for name, each in fitted.items() if True in each.values()}
+    assert yes >= {"TinyBERT_4", "TinyBERT_6-layers", "BERT_4-PKD", "BERT_6-PKD", "PD-layers"}
+    assert not yes & {
+        *("BERT_TINY", "BERT_SMALL-PCA", "PD", "DistilBERT_4", "MobileBERT_TINY", "MiniLMv2_4"),
+        *("TinyBERT_4 without prediction", "TinyBERT_4 without task distillation"),
+    }

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -12,6 +15,7 @@ from transformers import (
     RobertaModel,
 )
 
+from support import tiny
 from tinybert.errors import TinybertError
 from tinybert.measure import Latency, flops, latency, parameters
 
@@ -184,3 +188,19 @@ def test_latency_refuses_what_is_not_comparable() -> None:
         far = bert(1, 16, 32, 2, vocab_size=80)
     with pytest.raises(ValueError, match="several devices"):
         latency({"a": model, "b": far}, length=8)
+
+
+def test_a_count_is_kept_for_its_own_structure_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal sizes with other heads, or another activation of the same sizes, are counted anew."""
+    counts: dict[Any, int] = {}
+    monkeypatch.setattr(sys.modules["tinybert.measure.flops"], "_counted", counts)
+    one, other = tiny.encoder(heads=4), tiny.encoder(heads=2)
+    first = flops(one, length=7)
+    assert flops(other, length=7) == first  # the same products, in other pieces
+    assert len(counts) == 2
+    assert flops(one, length=7) == first
+    assert flops(one, length=8) > first
+    assert len(counts) == 3
+    one.config.odd = object()  # nothing that JSON holds: counted, not kept
+    assert flops(one, length=7) == first
+    assert len(counts) == 3

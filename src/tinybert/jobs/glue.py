@@ -29,6 +29,7 @@ from tinybert.tasks.glue.reader import HUB_NAME, read_glue
 from tinybert.tasks.glue.sources import tasks_below
 from tinybert.tasks.metrics import metric_kind
 from tinybert.teachers import has_head, head_labels, load_tokenizer
+from tinybert.work import asked_for
 
 __all__ = ["run_glue", "tasks_in"]
 
@@ -202,7 +203,7 @@ def _kept(own: DistillSettings) -> dict[str, Any] | None:
         ) from None
     now = json.loads(json.dumps(asdict(own), default=str))
     changed = sorted(
-        name for name in now if name not in _NOT_ITS_OWN and now[name] != before.get(name)
+        name for name in now if name not in _NOT_ITS_OWN and now[name] != asked_for(before, name)
     )
     if changed:
         raise TinybertError(

@@ -59,7 +59,7 @@ def resolve_start(start: str, teacher: PreTrainedModel, shape: Shape) -> tuple[s
         except TinybertError:
             continue
         return possible, why
-    return "random", "neither pca nor layers serves this architecture and shape"
+    return "random", "neither pca nor layers serves this architecture, width and number of heads"
 
 
 def loss_weights(settings: LossSettings) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def check_student(
     given = Path(settings.student)
     if given.is_dir():
         config = load_encoder(given).config
-        _check_given(given, teacher, tokenizer)
+        _check_given(given, config, teacher, tokenizer)
         shape = shape_of(config)
     else:
         if "/" in settings.student or settings.student.startswith("."):
@@ -224,7 +224,7 @@ def _given_student(
     labels: Sequence[str] | None,
 ) -> Begun:
     config = load_encoder(given).config
-    _check_given(given, teacher, tokenizer)
+    _check_given(given, config, teacher, tokenizer)
     layers = config.num_hidden_layers
     mapping = layer_mapping(settings.layer_mapping, layers, teacher.config.num_hidden_layers)
     transfer, said = _transfer(settings, weights, teacher.config, shape_of(config))
@@ -276,8 +276,10 @@ def _same_labels(own: Sequence[str], labels: Sequence[str]) -> bool:
     return True
 
 
-def _check_given(given: Path, teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    check_fits(teacher.config, load_encoder(given).config)
+def _check_given(
+    given: Path, config: Any, teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    check_fits(teacher.config, config)
     if not tokenizers_agree(load_tokenizer(given), tokenizer):
         raise TinybertError(
             f"{given} and the teacher have tokenizers that differ: their tokens cannot be "

@@ -55,14 +55,18 @@ def flops(model: nn.Module, length: int = 128, batch: int = 1) -> int:
 
 
 def _structure(model: nn.Module, length: int, batch: int) -> tuple[Any, ...] | None:
-    """All that a count depends on; ``None`` for modules that have no configuration to tell it."""
+    """What a count depends on: modules, configuration, sizes. ``None`` where none tells it."""
     config: Any = getattr(model, "config", None)
     if not hasattr(config, "to_json_string"):
         return None
     sizes = tuple((name, tuple(each.shape)) for name, each in model.named_parameters())
     kinds = tuple(type(each) for each in model.modules())
     attention = getattr(config, "_attn_implementation", None)
-    return kinds, config.to_json_string(use_diff=False), attention, sizes, length, batch
+    try:
+        told = config.to_json_string(use_diff=False)
+    except TypeError:  # something in it that JSON cannot hold
+        return None
+    return kinds, told, attention, sizes, length, batch
 
 
 def _on_a_device(model: nn.Module, length: int, batch: int) -> int:

@@ -84,11 +84,11 @@ class ReproduceSettings(Checked):
     task_batch: int | None = setting(
         None, "rows an optimiser step on a task, at small scale (default: 32)", "scale", least=1
     )
-    heads: Literal["own", "teacher"] = setting(
-        "own",
-        "own: every head starts at random, as in the systems' sources; teacher: heads of systems "
-        "that read the teacher on a task start from its own, fitted to its answers, and a "
-        "regression's others at the mean of the labels, so that few steps are worth more",
+    head: Literal["random", "teacher"] = setting(
+        "random",
+        "where task heads start; random: as in the systems' sources; teacher: those that learn the "
+        "teacher's answers, on states that come from it, start from its head, fitted to these "
+        "answers, and a regression's others at the mean of the labels: few steps are worth more",
         "scale",
     )
     teacher_epochs: float = setting(3.0, "passes to fine-tune the teacher", "scale", above=0)

@@ -99,13 +99,17 @@ class LossSettings(Checked):
     """Weights of the intermediate terms."""
 
     attention_weight: str = setting(
-        "1", "λ of attention scores: one number, or one a layer (1,1,0.5,0)", "losses"
+        "1",
+        "λ of attention scores (of each of three relations): one number, or one a layer "
+        "(1,1,0.5,0)",
+        "losses",
     )
     attention_transfer: Transfer = setting(
         "auto",
         "heads: scores head by head (the paper's), for students with as many heads as the teacher; "
         "relations: among queries, keys and values (MiniLMv2's); mean: scores averaged over heads; "
-        "auto: heads where there are as many, else relations",
+        "auto: heads where there are as many, else relations, or mean where no number of them "
+        "divides both widths",
         "losses",
     )
     hidden_weight: str = setting("1", "λ of hidden states: one number, or one a layer", "losses")

@@ -100,7 +100,7 @@ def reorder_outputs(student: PreTrainedModel, order: Sequence[int]) -> None:
 
 @torch.no_grad()
 def start_at_mean(student: PreTrainedModel, mean: float) -> None:
-    """Let a fresh regression head begin at that value, which is half of what it has to learn."""
+    """Let a fresh regression head begin at that value."""
     for path in [out for _, _, out in _FIRST_TOKEN]:
         linear = _linear(student, path)
         if linear is not None:

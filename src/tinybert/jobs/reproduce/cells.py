@@ -192,8 +192,8 @@ def identity(settings: ReproduceSettings, prints: Prints, cell: Cell) -> dict[st
         dropped += _OF_PRETRAINING
     if cell.kind == "teacher":
         dropped += ("task_flops", "task_batch", "grid", "dropout")
-    if cell.kind != "student" or settings.heads == "own":  # as in tables from before it was asked
-        dropped += ("heads",)
+    if cell.kind != "student" or settings.head == "random":  # as before it was asked
+        dropped += ("head",)
     for name in dropped:
         plain.pop(name, None)
     told |= {

@@ -256,7 +256,7 @@ class _Student(_Making):
         def targets() -> TokenRows:
             return with_targets(run, teacher, rows.train, self.reporter)
 
-        stages = task_stages(settings, planned, rows, teacher, targets, self.cell.seed)
+        stages = task_stages(settings, planned, rows, teacher, targets, system, self.cell.seed)
         before = run.run_all(stages[:-1], first)
         result, tried = self.last(run, stages[-1], before)
         student = load_encoder(

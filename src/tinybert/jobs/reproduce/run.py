@@ -190,11 +190,11 @@ def _notes(settings: ReproduceSettings, systems: dict[str, System]) -> list[str]
             "the whole method). Learning rates and batches are for small scale and were not tuned "
             "for each system; TinyBERT's λ of attention is 0.1, not the paper's 1."
         )
-    if settings.heads == "teacher":
+    if settings.head == "teacher":
         notes.append(
-            "Heads of systems that read the teacher on a task start from its own, fitted to its "
-            "answers; other regression heads at the mean of the labels. The papers start all of "
-            "them at random."
+            "Heads that learn the teacher's answers, on states that come from it, start from its "
+            "own, fitted to these answers; other regression heads at the mean of the labels. The "
+            "papers start all of them at random."
         )
     if teacher != Shape(12, 768, 3072, 12):
         notes.append("Sizes are not the paper's: the teacher has another shape than BERT_BASE.")

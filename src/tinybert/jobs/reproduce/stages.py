@@ -225,6 +225,7 @@ def task_stages(
     rows: TaskRows,
     teacher: Teacher,
     targets: Callable[[], TokenRows],
+    system: System,
     seed: int,
 ) -> list[Stage]:
     """Stages on a task; the last one chooses its weights on the dev rows.
@@ -235,13 +236,14 @@ def task_stages(
         rows: the task's.
         teacher: fine-tuned.
         targets: gives the training rows with the teacher's outputs beside them.
+        system: whose stages they are.
         seed: of the rows that heads are fitted on.
     """
     regression = rows.task.kind == "regression"
     metric = rows.task.metric
     stages: list[Stage] = []
-    reads = any(each.objective.teacher_taps for each in planned)
-    started = settings.heads == "own"
+    started = settings.head == "random"
+    followed = system.start != "random" or any(each.objective.needs_projections for each in planned)
     for number, each in enumerate(planned, 1):
         last = number == len(planned)
         request = each.objective.teacher_taps
@@ -252,7 +254,8 @@ def task_stages(
             train = replace(train, labels=None)
         prepare = None
         if each.objective.student_taps.logits and not started:
-            prepare, started = _head_start(rows, teacher if reads else None, seed), True
+            prepare = _head_start(rows, teacher if request.logits and followed else None, seed)
+            started = True
         stages.append(
             Stage(
                 name=each.name,
@@ -276,8 +279,9 @@ def task_stages(
 def _head_start(
     rows: TaskRows, teacher: Teacher | None, seed: int
 ) -> Callable[[PreTrainedModel, Projections | None], None]:
-    """A head that answers nearly as the teacher does where there is one and its states can be read
-    through the student's; else a regression's begins at the mean of the labels."""
+    """A head fitted to the teacher's answers, or without a teacher a regression's at the mean of
+    the labels. ``teacher`` is given where it answers, and the student's states come from its own.
+    """
 
     def prepare(model: PreTrainedModel, projections: Projections | None) -> None:
         if rows.task.kind == "regression" and rows.train.labels is not None:
@@ -287,10 +291,8 @@ def _head_start(
         weight: Tensor
         if projections is not None:
             weight = projections.weight_for(projections.layers)
-        elif model.config.hidden_size == teacher.model.config.hidden_size:
+        else:  # copied layers
             weight = torch.eye(model.config.hidden_size)
-        else:
-            return
         fit_heads(model, teacher.model, weight, calibration(rows.train, seed), teacher.label_order)
 
     return prepare
