@@ -156,7 +156,7 @@ BAD: list[tuple[str, str]] = [
     (f"{DISTILL} --student 4x20x40x5 --attention-transfer heads", "or a student of 4 heads"),
     (f"{GENERAL} --student 4x20x40x5 --attention-transfer heads", "take relations, mean or auto"),
     (f"{DISTILL} --student 4x18x40x3 --attention-transfer some", "--attention-transfer"),
-    (f"{DISTILL} --student 1x25x40x5 --attention-transfer relations", "(--attention-transfer mean)"),
+    (f"{DISTILL} --student 1x25x40x5 --attention-transfer relations", "--attention-transfer mean)"),
     (f"{DISTILL} --student 2x18", "cannot be divided among 4 attention heads: take 16 or 20"),
     (f"{DISTILL} --student large", "'large' is no student shape: give layers x width"),
     (f"{DISTILL} --student 9x16", "choose a student of at most 4 layers"),
