@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import get_args
 
 from tinybert.baseline_terms import RelationTerm
 from tinybert.errors import TinybertError
-from tinybert.losses import Ratio, attention_loss
-from tinybert.objectives import AttentionTerm, AttentionTransfer, Seen, Term, head_by_head
+from tinybert.objectives import AttentionTerm, AttentionTransfer, Term, head_by_head
 from tinybert.settings import Transfer
 from tinybert.taps import AttentionTap
 
@@ -34,34 +33,16 @@ LEAST_RELATION_SIZE = 8
 
 @dataclass(frozen=True)
 class MeanAttentionTerm(AttentionTerm):
-    r"""MSE of attention scores averaged over each model's heads, of student layer m, teacher n.
+    """MSE of attention scores averaged over each model's heads, of student layer m, teacher n.
 
     The average of a·Q_h·K_hᵀ over H heads is (a/H)·Q·Kᵀ of all heads side by side: one head as wide
     as the model, so that the loss stays linear in length.
     """
 
-    def __call__(self, seen: Seen) -> Ratio:
-        student, teacher = (
-            _side_by_side(tap)
-            for tap in (seen.student.attention[self.m], seen.teacher.attention[self.n])
-        )
-        chosen: dict[str, Any] = {} if seen.crossover is None else {"crossover": seen.crossover}
-        return attention_loss(
-            student.query,
-            student.key,
-            student.scaling,
-            teacher.query,
-            teacher.key,
-            teacher.scaling,
-            seen.mask,
-            **chosen,
-        )
-
-
-def _side_by_side(tap: AttentionTap) -> AttentionTap:
-    """The average head: (B, 1, L, H·d)."""
-    query, key = (x.transpose(1, 2).flatten(2).unsqueeze(1) for x in (tap.query, tap.key))
-    return tap._replace(query=query, key=key, scaling=tap.scaling / tap.query.shape[1])
+    def read(self, tap: AttentionTap) -> AttentionTap:
+        """All heads side by side, (B, 1, L, H·d)."""
+        query, key = (x.transpose(1, 2).flatten(2).unsqueeze(1) for x in (tap.query, tap.key))
+        return tap._replace(query=query, key=key, scaling=tap.scaling / tap.query.shape[1])
 
 
 def relation_heads(teacher_width: int, student_width: int, most: int = MOST_RELATION_HEADS) -> int:

@@ -27,7 +27,7 @@ from tinybert.losses import (
     soft_cross_entropy,
 )
 from tinybert.projections import Projections
-from tinybert.taps import TapRequest, Taps
+from tinybert.taps import AttentionTap, TapRequest, Taps
 
 __all__ = [
     "AttentionTerm",
@@ -169,8 +169,13 @@ class AttentionTerm(Term):
     def teacher_taps(self) -> TapRequest:
         return TapRequest(attention=frozenset({self.n}))
 
+    def read(self, tap: AttentionTap) -> AttentionTap:
+        """What of a layer's attention is compared, on both sides alike."""
+        return tap
+
     def __call__(self, seen: Seen) -> Ratio:
-        student, teacher = seen.student.attention[self.m], seen.teacher.attention[self.n]
+        student = self.read(seen.student.attention[self.m])
+        teacher = self.read(seen.teacher.attention[self.n])
         chosen: dict[str, Any] = {} if seen.crossover is None else {"crossover": seen.crossover}
         return attention_loss(
             student.query,

@@ -157,6 +157,8 @@ def _heads_kept(values: Tensor, out: Tensor, heads: tuple[int, int]) -> list[int
         values: (tokens, heads · size) of the teacher's layer.
         out: its output weights, (width, heads · size).
     """
+    if heads[0] == heads[1]:
+        return list(range(heads[1]))
     by_head = zip(values.double().chunk(heads[1], dim=1), out.chunk(heads[1], dim=1), strict=True)
     reach = torch.stack([(v @ w.T).square().sum() for v, w in by_head])
     kept: list[int] = strongest(reach, heads[0]).tolist()
