@@ -167,3 +167,43 @@ def test_parts_that_stay_are_the_same_to_the_bit() -> None:
 )
 def test_parts_by_name(name: str, part: str) -> None:
     assert part_of(name) == part
+
+
+@pytest.mark.parametrize("width", [WIDTH, WIDTH - 1])
+def test_four_bits_are_an_eighth_and_each_number_the_nearest(width: int) -> None:
+    """Halves of rows come back in their order, odd widths too; small rows beside large ones."""
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(ROWS, width)).astype(np.float32)
+    table *= 10 ** rng.uniform(-2, 1, (ROWS, 1)).astype(np.float32)
+    table[3] = 0
+    weight = np.eye(width, OUTPUTS, dtype=np.float32)
+    before = graph(weight, table)
+    wanted = run(before, np.arange(ROWS)) - np.arange(OUTPUTS)
+    after = int8_tables(before, nothing, bits=4)
+    assert value(after, "table_int4").nbytes == ROWS * -(-width // 2)
+    found = run(after, np.arange(ROWS)) - np.arange(OUTPUTS)
+    columns, rows = value(after, "table_columns"), value(after, "table_rows")
+    step = rows * columns[:OUTPUTS]
+    inside = np.abs(wanted) <= 7 * step
+    assert (np.abs(found - wanted) <= 0.51 * step + 1e-5)[inside].all()
+    assert inside.mean() > 0.9
+    # Of uniform steps up to each row's largest number no better were to be had.
+    plain = np.maximum(np.abs(table / columns).max(axis=1, keepdims=True), 1e-9) / 7
+    error = np.rint(table / columns / plain) * plain - table / columns
+    its = np.square((found - wanted) / columns[:OUTPUTS]).sum()
+    assert its < np.square(error[:, :OUTPUTS]).sum()
+
+
+def test_four_bits_are_for_the_vocabulary_alone() -> None:
+    """The largest table; what is left in float32 stays there."""
+    rng = np.random.default_rng(1)
+    table = rng.normal(size=(ROWS, WIDTH)).astype(np.float32)
+    made = graph(np.eye(WIDTH, OUTPUTS, dtype=np.float32), table)
+    small = rng.normal(size=(ROWS // 2, WIDTH)).astype(np.float32)
+    made.graph.initializer.append(onnx.numpy_helper.from_array(small, "small"))
+    node = onnx.helper.make_node("Gather", ["small", "ids"], ["z"], name="embeddings.place")
+    made.graph.node.append(node)
+    names = {each.name for each in int8_tables(made, nothing, bits=4).graph.initializer}
+    assert {"table_int4", "small_int8"} <= names
+    kept = int8_tables(graph(np.eye(WIDTH, OUTPUTS, dtype=np.float32), table), bool, bits=4)
+    assert "table" in {each.name for each in kept.graph.initializer}

@@ -139,12 +139,15 @@ def test_the_card(place: Path) -> None:
 
 @pytest.mark.usefixtures("at_once")
 def test_int8_alone_leaves_no_float_file(place: Path, tmp_path: Path) -> None:
-    results = exported(place, tmp_path / "int8", to=["int8"], int8_keep=["classifier", "1"])
+    results = exported(
+        place, tmp_path / "int8", to=["int8"], int8_keep=["classifier", "1"], table_bits=4
+    )
     assert [path.name for path in (tmp_path / "int8" / "onnx").iterdir()] == [
         "model_quantized.onnx"
     ]
     assert results["int8"]["kept"] == ["classifier", "1"]
     assert results["int8"]["products_left"] == 8
+    assert "table has 4 bits a number" in results["int8"]["told"]
     assert "in float32 stay classifier, 1" in (tmp_path / "int8" / "README.md").read_text()
 
 
@@ -324,6 +327,9 @@ def test_the_score_before_is_the_whole_models(
     ("more", "error"),
     [
         ({"int8": "static", "calibration": "missing.csv"}, "missing.csv"),
+        ({"table_bits": 5}, "--table-bits 5: give 8 or 4"),
+        ({"table_bits": 4, "to": ["onnx"]}, "--table-bits 4 is for int8: add int8"),
+        ({"table_bits": 4, "int8_keep": ["embeddings"]}, "leaves no table for --table-bits"),
         ({"int8_keep": ["9"]}, "--int8-keep 9 is no part .* 1 to 2"),
     ],
 )

@@ -46,16 +46,20 @@ class Quantised:
         way: one of :data:`REASONS`.
         products: of weights, in int8; ``left`` those that stayed.
         kept: parts that stay in float32.
+        table_bits: of a number in the vocabulary's table.
     """
 
     way: str
     products: int
     left: int
     kept: tuple[str, ...]
+    table_bits: int = 8
 
     @property
     def told(self) -> str:
         kept = f"; in float32 stay {', '.join(self.kept)}" if self.kept else ""
+        if self.table_bits != 8:
+            kept += f"; the vocabulary's table has {self.table_bits} bits a number"
         return f"{self.way}: {REASONS[self.way]}{kept}"
 
 
@@ -88,6 +92,7 @@ def write_int8(
     way: str,
     *,
     kept: Sequence[str] = (),
+    table_bits: int = 8,
     calibration: TokenRows | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> Quantised:
@@ -98,6 +103,7 @@ def write_int8(
         target: file to write.
         way: one of :data:`REASONS`.
         kept: parts that stay: ``embeddings``, ``classifier``, numbers of layers.
+        table_bits: of a number in the vocabulary's table, 8 or 4.
         calibration: rows that static scales are measured on, each alone: padding is no text.
         advance: called with 1 for each calibration row.
 
@@ -123,8 +129,8 @@ def write_int8(
         graph = products_by_blocks(graph, stays)
     else:
         graph = _by_library(graph, source, way, left, calibration, advance)
-    save_graph(int8_tables(graph, stays), target)
-    return Quantised(way, len(found) - len(left), len(left), tuple(kept))
+    save_graph(int8_tables(graph, stays, bits=table_bits), target)
+    return Quantised(way, len(found) - len(left), len(left), tuple(kept), table_bits)
 
 
 def _by_library(

@@ -1,4 +1,4 @@
-"""Graphs rewritten: tables and products of weights in int8.
+"""Graphs rewritten: tables and products of weights in int8, the vocabulary's in 4 bits too.
 
 Weights are symmetric, with a scale for each output of a product, and scales for the rows and the
 columns of a table. What is left out stays in float32.
@@ -20,6 +20,7 @@ Left = Callable[[str], bool]  # names a node's part → whether it stays in floa
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers?|blocks?|h|albert_layers)\.(\d+)(?=\.|/|$)")
 _SMALL = 1 << 14  # a table of fewer numbers, such as that of token types, is not worth a scale
+_MIDDLE = 8  # stands for 0 among the sixteen numbers of four bits
 _TINIEST = 1e-9  # keeps a row of zeros from being divided by zero
 
 
@@ -110,8 +111,8 @@ def products(model: Any) -> Iterator[tuple[str, str]]:
             yield node.name, part_of(node.name)
 
 
-def int8_tables(model: Any, left: Left) -> Any:
-    """Tables that rows are looked up in, as int8: the row is scaled after it was found.
+def int8_tables(model: Any, left: Left, *, bits: int = 8) -> Any:
+    """Tables that rows are looked up in, as integers: the row is scaled after it was found.
 
     w[i, j] ≈ r[i] · c[j] · q[i, j], c the largest of each column, r the largest of each row after
     that. Rows alone would not do: in many models one number of the first position is a hundred
@@ -120,26 +121,86 @@ def int8_tables(model: Any, left: Left) -> Any:
     Args:
         model: an ``onnx.ModelProto``; it is changed and returned.
         left: of a part, whether it stays.
+        bits: of a number in the table of most rows, that of the vocabulary: 8, or 4, two of which
+            share a byte. The others have 8.
     """
     graph = _Graph(model)
+    found = [node for node in graph.old_nodes() if _looks_up(node, graph)]
+    vocabulary = max((len(graph.value(node.input[0])) for node in found), default=0)
     for node in graph.old_nodes():
-        table = graph.value(node.input[0]) if _looks_up(node, graph) else None
+        table = graph.value(node.input[0]) if node in found else None
         if table is None or table.size < _SMALL or left(part_of(node.name)):
             graph.keep(node)
             continue
         name, asked, output = node.input[0], node.input[1], node.output[0]
-        columns = np.maximum(np.abs(table).max(axis=0, keepdims=True), _TINIEST)
-        integers, rows = _symmetric(table / columns, axis=1, top=127)
-        found = graph.add(
-            "Gather", [graph.constant(f"{name}_int8", integers), asked], f"{output}_int8"
-        )
-        factors = graph.constant(f"{name}_columns", columns.reshape(-1).astype(np.float32))
-        zeros = graph.constant(f"{name}_zeros", np.zeros(table.shape[1], dtype=np.int8))
-        given = [found, factors, zeros]
+        if bits == 4 and len(table) == vocabulary:
+            columns, rows = _looked_up_by_halves(graph, name, asked, output, table)
+        else:
+            columns = np.maximum(np.abs(table).max(axis=0, keepdims=True), _TINIEST)
+            integers, rows = _symmetric(table / columns, axis=1, top=127)
+            given = [graph.constant(f"{name}_int8", integers), asked]
+            graph.add("Gather", given, f"{output}_integers")
+        zero = np.uint8(_MIDDLE) if bits == 4 and len(table) == vocabulary else np.int8(0)
+        given = [
+            f"{output}_integers",
+            graph.constant(f"{name}_columns", columns.reshape(-1).astype(np.float32)),
+            graph.constant(f"{name}_zeros", np.full(table.shape[1], zero)),
+        ]
         plain = graph.add("DequantizeLinear", given, f"{output}_plain", axis=-1)
         factor = graph.add("Gather", [graph.constant(f"{name}_rows", rows), asked], f"{output}_row")
         graph.add("Mul", [plain, factor], output, name=node.name)
     return graph.done()
+
+
+def _looked_up_by_halves(
+    graph: _Graph, name: str, asked: str, output: str, table: Array
+) -> tuple[Array, Array]:
+    """A table of four bits a number: the first half of a row in the low bits, the second in the
+    high ones. Standard operators take them apart; engines look nothing up in four bits.
+
+    Returns:
+        Scales of columns and of rows; those of rows leave the least squared error, which may cut
+        the largest numbers.
+    """
+    width = table.shape[1]
+    columns = np.sqrt((table**2).mean(axis=0, keepdims=True)) + _TINIEST
+    integers, rows = _nearest(table / columns, top=_MIDDLE - 1)
+    half = -(-width // 2)
+    codes = np.full((len(table), 2 * half), _MIDDLE, dtype=np.uint8)
+    codes[:, :width] = integers + _MIDDLE
+    packed = codes[:, :half] | codes[:, half:] << 4
+    found = graph.add("Gather", [graph.constant(f"{name}_int4", packed), asked], f"{output}_packed")
+    low = graph.constant("int4_low", np.array(15, dtype=np.uint8))
+    four = graph.constant("int4_four", np.array(4, dtype=np.uint8))
+    parts = [
+        graph.add("BitwiseAnd", [found, low], f"{output}_first"),
+        graph.add("BitShift", [found, four], f"{output}_second", direction="RIGHT"),
+    ]
+    if width % 2 == 0:
+        graph.add("Concat", parts, f"{output}_integers", axis=-1)
+    else:
+        whole = graph.add("Concat", parts, f"{output}_whole", axis=-1)
+        ends = [
+            graph.constant(f"int4_{key}_{number}", np.array([number], dtype=np.int64))
+            for key, number in (("start", 0), ("end", width), ("axis", -1))
+        ]
+        graph.add("Slice", [whole, *ends], f"{output}_integers")
+    return columns, rows
+
+
+def _nearest(values: Array, top: int) -> tuple[Array, Array]:
+    """Integers in -top … top, and for each row that scale of those tried that errs least."""
+    largest = np.maximum(np.abs(values).max(axis=1, keepdims=True), _TINIEST)
+    best = np.full(largest.shape, np.inf)
+    integers, scales = np.zeros(values.shape, dtype=np.int8), np.zeros_like(largest)
+    for share in np.linspace(1.0, 0.4, 13):
+        tried = largest * share / top
+        rounded = np.clip(np.rint(values / tried), -top, top)
+        error = ((rounded * tried - values) ** 2).sum(axis=1, keepdims=True)
+        better = error < best
+        best, scales = np.where(better, error, best), np.where(better, tried, scales)
+        integers = np.where(better, rounded.astype(np.int8), integers)
+    return integers, scales.astype(np.float32)
 
 
 def _looks_up(node: Any, graph: _Graph) -> bool:

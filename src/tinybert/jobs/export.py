@@ -133,10 +133,15 @@ def _asked(settings: ExportSettings) -> list[str]:
         for flag, value in (
             (f"--int8 {settings.int8}", settings.int8 != "auto"),
             ("--int8-keep", settings.int8_keep),
+            (f"--table-bits {settings.table_bits}", settings.table_bits != 8),
             ("--calibration", settings.calibration),
         ):
             if value:
                 raise TinybertError(f"{flag} is for int8: add int8 to --to.")
+    if settings.table_bits not in (4, 8):
+        raise TinybertError(f"--table-bits {settings.table_bits}: give 8 or 4.")
+    if settings.table_bits != 8 and "embeddings" in settings.int8_keep:
+        raise TinybertError("--int8-keep embeddings leaves no table for --table-bits: drop one.")
     if settings.calibration is not None and settings.int8 != "static":
         raise TinybertError("--calibration is for static scales: add --int8 static.")
     return [name for name in _PACKAGES if name in names]

@@ -170,6 +170,7 @@ class Maker:
                 target,
                 way,
                 kept=self.settings.int8_keep,
+                table_bits=self.settings.table_bits,
                 calibration=self.calibration,
                 advance=progress.advance,
             )
@@ -182,6 +183,7 @@ class Maker:
             "products": done.products,
             "products_left": done.left,
             "kept": list(done.kept),
+            "table_bits": done.table_bits,
             "told": told,
         }
         return self._figures("onnx-int8")

@@ -56,6 +56,14 @@ class ExportSettings(RowSettings):
         "number, counted from 1",
         "int8",
     )
+    table_bits: int = setting(
+        8,
+        "bits of a number in the vocabulary's table, 8 or 4: 4 halve what is most of a small "
+        "model's file",
+        "int8",
+        least=4,
+        most=8,
+    )
     calibration: str | None = setting(
         None,
         "texts that static scales are measured on: a file, directory or Hub dataset; default: the "
