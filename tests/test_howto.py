@@ -138,6 +138,13 @@ ERRORS: dict[str, dict[str, str]] = {
         ),
         "rows have no text": f"{DISTILL} --data empty.csv",
     },
+    "several-teachers": {
+        "is an encoder without a task head: fine-tune it": (
+            f"{SIZED} --ensemble bert-base-uncased"
+        ),
+        "teachers of one student need one tokenizer": f"{SIZED} --ensemble other-tokens",
+        "teachers of one student answer with the same labels": f"{SIZED} --ensemble regressor",
+    },
     "hub-teacher": {
         "no order of the data's labels is clearly right": f"{HUB} --data few.csv",
         "the order of the teacher's labels is suspicious": (

@@ -32,7 +32,7 @@ __all__ = [
 LOCK = ".lock"
 
 # Settings that records of earlier versions lack, and what was done there.
-_CAME_LATER = {"attention_transfer": "auto"}
+_CAME_LATER: Mapping[str, Any] = {"attention_transfer": "auto", "ensemble": []}
 
 
 class Hold:

@@ -114,6 +114,10 @@ def _models(place: Path) -> None:
     config["id2label"] = {number: f"LABEL_{number}" for number in range(2)}
     config["label2id"] = {f"LABEL_{number}": number for number in range(2)}
     (nameless / "config.json").write_text(json.dumps(config))
+    shutil.copytree(place / "teacher", place / "other-tokens")
+    other = tiny.tokenizer()
+    other.add_tokens(["another"])
+    other.save_pretrained(place / "other-tokens")
     tiny.saved_classifier(place / "regressor", labels=("score",), layers=4, width=32)
 
 

@@ -302,6 +302,11 @@ def _introduction(results: Results, head: _Head, base_model: str | None) -> str:
         done = "trained on text" if head.masked_lm else "fine-tuned"
         origin = f", {done} from {source}" if source else ", made"
     told = [f"{head.called}{f' ({known})' if known else ''}{origin} with tinybert, {_PAPER}."]
+    if further := len(settings.get("ensemble") or []):
+        told.append(
+            f"It learned the mean of the answers of {further + 1} teachers, and the states of the "
+            "one named."
+        )
     if results.get("teacher_fine_tuned"):
         told.append("The teacher was fine-tuned on the same rows first.")
     if results.get("task") and head.classifier:

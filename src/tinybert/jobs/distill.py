@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from tinybert.ensemble import Ensemble
 from tinybert.errors import TinybertError
 from tinybert.evaluation import predict
 from tinybert.export import check_private, check_repository, push_directory
@@ -32,7 +33,12 @@ from tinybert.jobs.rows import TaskRows, task_rows
 from tinybert.jobs.sizes import FIT_FILE, check_bounds, chosen_student
 from tinybert.jobs.students import begin_student, check_student, frozen, student_print
 from tinybert.jobs.task_stages import control_stages, distillation_stages, epochs_of
-from tinybert.jobs.task_teacher import fine_tuned, kept_teacher, task_teacher
+from tinybert.jobs.task_teacher import (
+    fine_tuned,
+    kept_teacher,
+    other_teachers,
+    task_teacher,
+)
 from tinybert.measure.latency import check_length
 from tinybert.outputs import check_output
 from tinybert.progress import Reporter
@@ -62,7 +68,7 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
     path = str(required(settings.teacher, "--teacher", "the teacher"))
     output = Path(required(settings.output, "--output", "the output directory"))
     check_output(output, settings.overwrite)  # before a teacher is fine-tuned for hours
-    names = ("teacher", "data", "dev", "test", "student", "augment")
+    names = ("teacher", "ensemble", "data", "dev", "test", "student", "augment")
     check_apart(output, **{name: getattr(settings, name) for name in names})
     check_no_run(output, resume=settings.resume, overwrite=settings.overwrite)
     if settings.intermediate_epochs == settings.prediction_epochs == 0:
@@ -77,7 +83,9 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
     tokenizer = load_tokenizer(path)
     rows = task_rows(settings, tokenizer, reporter)
     teacher, rows = task_teacher(settings, rows, reporter)
-    check_length(teacher, settings.max_length)
+    others = other_teachers(settings, rows, tokenizer, reporter)
+    for model in (teacher, *others):
+        check_length(model, settings.max_length)
     if settings.controls and rows.test.labels is None:
         raise TinybertError(
             "--controls are scored against labels, and the data has none: leave them out, or name "
@@ -96,6 +104,8 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
     if tuned_here:
         teacher = fine_tuned(settings, rows, tokenizer, reporter)
     inputs = {"rows": rows.fingerprint(), "teacher weights": fingerprint(teacher)}
+    if others:
+        inputs["other teachers"] = " ".join(map(fingerprint, others))
     inputs |= student_print(settings)
     if manifest is not None:
         inputs["augmentation"] = manifest.fingerprint()
@@ -112,7 +122,7 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
         "metric": rows.task.metric if rows.test.labels is not None else None,
         "teacher": described(teacher, None),
     }
-    result, measured = _distilled(run, settings, rows, teacher, tokenizer)
+    result, measured = _distilled(run, settings, rows, teacher, others, tokenizer)
     student = _loaded(run, result, rows)
     figures["teacher"] |= measured.pop("teacher")
     answers: Answers = measured.pop("answers")
@@ -147,6 +157,7 @@ def _distilled(
     settings: DistillSettings,
     rows: TaskRows,
     model: PreTrainedModel,
+    others: list[PreTrainedModel],
     tokenizer: PreTrainedTokenizerBase,
 ) -> tuple[StageResult, dict[str, Any]]:
     """Train the student and, where asked, the controls; and score all of them."""
@@ -160,14 +171,25 @@ def _distilled(
         rows.train,
         labels=("score",) if regression else rows.task.label_names,
     )
-    teacher = frozen(run, model, tokenizer, begun.directory, rows.train, settings.batch_size)
+    teacher = frozen(
+        run,
+        model,
+        tokenizer,
+        begun.directory,
+        rows.train,
+        settings.batch_size,
+        others,
+        settings.temperature,
+    )
     if not regression:
         teacher.speak_labels(rows.task.label_names)
     outputs = _outputs(run, teacher, rows)
     metric = rows.task.metric
     scores = part_scores(metric, outputs, rows.reported)
+    alone = _each_alone(run, teacher, rows) if scores else []
     if scores:
-        reporter.say(f"the teacher's {metric} is {_shown(scores, metric)} on {_counted(rows)}")
+        whose = "the teachers' mean" if others else "the teacher's"
+        reporter.say(f"{whose} {metric} is {_shown(scores, metric)} on {_counted(rows)}")
     stages = distillation_stages(run, settings, rows, teacher, begun, reporter)
     result = run.run_all(stages, begun.directory)
     finished = list(run.finished)
@@ -188,7 +210,7 @@ def _distilled(
         each["test"][metric] if "test" in each else None for each in (student_scores, scores)
     )
     return result, {
-        "teacher": {"score": teacher_score, "scores": scores},
+        "teacher": {"score": teacher_score, "scores": scores} | ({"each": alone} if others else {}),
         "student": {"score": score, "scores": student_scores},
         "retention": retention(score, teacher_score),
         "agreement": agreement(logits["test"], outputs["test"]),
@@ -209,6 +231,19 @@ def _outputs(run: Run, teacher: Teacher, rows: TaskRows) -> dict[str, NDArray[np
             name: cached_logits(teacher, part, run.work, run.reporter, f"teacher on {name} rows")
             for name, part in rows.reported.items()
         }
+
+
+def _each_alone(run: Run, teacher: Teacher, rows: TaskRows) -> list[float]:
+    """The score of each of several teachers on the test rows."""
+    if not isinstance(teacher, Ensemble):
+        return []
+    found = []
+    for number, each in enumerate((teacher.first, *teacher.others), 1):
+        logits = _outputs(run, each, rows)
+        scores = part_scores(rows.task.metric, logits, rows.reported)
+        found.append(scores["test"][rows.task.metric])
+        run.reporter.say(f"teacher {number} alone: {_shown(scores, rows.task.metric)}")
+    return found
 
 
 def _loaded(run: Run, result: StageResult, rows: TaskRows) -> PreTrainedModel:
@@ -265,8 +300,9 @@ def _dry_run(
             return 0
         return Schedule(epochs, batch_size=settings.batch_size).total_steps(learned)
 
-    plan = {
+    plan: dict[str, Any] = {
         "teacher": "as it is" if has_head(str(settings.teacher)) else "to be fine-tuned first",
+        **({"further teachers": len(settings.ensemble)} if settings.ensemble else {}),
         "training rows": learned,
         "intermediate steps": steps(epochs_of(settings, learned)[0]),
         "prediction steps": steps(settings.prediction_epochs),

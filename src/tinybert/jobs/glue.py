@@ -151,12 +151,16 @@ def _teacher(settings: GlueSettings, task: str) -> str:
     return str(settings.teacher).replace("{task}", task)
 
 
+def _others(settings: GlueSettings, task: str) -> list[str]:
+    return [path.replace("{task}", task) for path in settings.ensemble]
+
+
 def _check_teacher(settings: GlueSettings, name: str) -> None:
     """Fail on a teacher that is not there, or answers something else than this task."""
-    path = _teacher(settings, name)
-    load_tokenizer(path)
-    if has_head(path):
-        check_outputs(find_glue_task(name), head_labels(path), f"the teacher {path}")
+    for path in (_teacher(settings, name), *_others(settings, name)):
+        load_tokenizer(path)
+        if has_head(path):
+            check_outputs(find_glue_task(name), head_labels(path), f"the teacher {path}")
 
 
 def _own_settings(
@@ -166,6 +170,7 @@ def _own_settings(
     values = {f.name: getattr(settings, f.name) for f in fields(DistillSettings)}
     values |= {
         "teacher": _teacher(settings, task),
+        "ensemble": _others(settings, task),
         "data": where,
         "task": task,
         "seed": seed,

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tinybert.attention_transfer import attention_transfer, chosen_transfer
 from tinybert.batching import TrainingRows
+from tinybert.ensemble import Ensemble
 from tinybert.errors import TinybertError
 from tinybert.jobs.rows import calibration
 from tinybert.mapping import layer_mapping, shown
@@ -301,10 +302,19 @@ def frozen(
     student: Path,
     rows: TrainingRows,
     batch_size: int,
+    others: Sequence[PreTrainedModel] = (),
+    temperature: float = 1.0,
 ) -> Teacher:
-    """``model`` as this run's teacher, in the precision that the run chose."""
+    """``model`` as this run's teacher, in the precision that the run chose; ``others`` answer with
+    it, see :class:`~tinybert.ensemble.Ensemble`."""
     probe = load_encoder(student)
     cast(torch.nn.Module, probe).to(run.device)
     choices = run.choices(probe, rows, batch_size)
     dtype = getattr(torch, choices.teacher_precision)
-    return Teacher(model, tokenizer, dtype=dtype, device=run.device)
+    first, *further = (
+        Teacher(each, tokenizer, dtype=dtype, device=run.device) for each in (model, *others)
+    )
+    if not further:
+        return first
+    regression = model.config.num_labels == 1
+    return Ensemble(first, further, regression=regression, temperature=temperature)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,17 @@ from tinybert.progress import Reporter
 from tinybert.settings import DistillSettings, FinetuneSettings
 from tinybert.tasks.metrics import default_metric, metric_kind
 from tinybert.tasks.task import Kind
-from tinybert.teachers import has_head, head_labels, load_encoder, set_labels
+from tinybert.teachers import (
+    aligned_labels,
+    has_head,
+    head_labels,
+    load_encoder,
+    load_tokenizer,
+    set_labels,
+    tokenizer_print,
+)
 
-__all__ = ["fine_tuned", "kept_teacher", "task_teacher"]
+__all__ = ["fine_tuned", "kept_teacher", "other_teachers", "task_teacher"]
 
 TESTED_ROWS, LEAST_OF_A_CLASS = 512, 12
 """Labelled rows on which the order of a teacher's labels is tested, and of one class at least."""
@@ -74,6 +83,71 @@ def task_teacher(
     if regression or rows.task.label_column is None:
         return model, rows
     return model, _matched(model, names, rows, reporter, given is not None)
+
+
+def other_teachers(
+    settings: DistillSettings,
+    rows: TaskRows,
+    tokenizer: PreTrainedTokenizerBase,
+    reporter: Reporter,
+) -> list[PreTrainedModel]:
+    """Models whose answers are averaged with the teacher's, their outputs named as the data's.
+
+    Args:
+        settings: ``ensemble`` names them.
+        rows: with labels settled by the first teacher.
+        tokenizer: of the first.
+        reporter: tells how labels were matched.
+
+    Raises:
+        TinybertError: one has no head, another tokenizer, or other labels than the first.
+    """
+    found = []
+    for path in settings.ensemble:
+        if not has_head(path):
+            raise TinybertError(
+                f"--ensemble {path} is an encoder without a task head: fine-tune it with `tinybert "
+                "finetune` first, only --teacher may be plain."
+            )
+        if tokenizer_print(load_tokenizer(path)) != tokenizer_print(tokenizer):
+            raise TinybertError(
+                f"--ensemble {path} cuts text into other tokens than {settings.teacher} does: "
+                "teachers of one student need one tokenizer."
+            )
+        names = head_labels(path)
+        regression = rows.task.kind == "regression"
+        expected = 1 if regression else len(rows.task.label_names)
+        if len(names) != expected:
+            raise TinybertError(
+                f"--ensemble {path} gives {len(names)} outputs ({', '.join(names[:10])}) where "
+                f"{expected} are wanted: teachers of one student answer with the same labels."
+            )
+        model = load_encoder(path, labels=names, regression=regression)
+        model.to(PartialState(cpu=not torch.cuda.is_available()).device)
+        if not regression and rows.task.label_column is not None:
+            settled = _matched(model, names, rows, reporter, False)
+            if settled.task.label_names != rows.task.label_names:
+                raise TinybertError(
+                    f"--ensemble {path} answers {', '.join(settled.task.label_names[:10])} and "
+                    f"--teacher {', '.join(rows.task.label_names[:10])}: give that one as "
+                    "--teacher whose labels are words, or name the data's classes with --labels."
+                )
+        elif not regression:
+            _check_same_labels(path, names, rows.task.label_names)
+        found.append(model)
+    return found
+
+
+def _check_same_labels(path: str, names: Sequence[str], first: Sequence[str]) -> None:
+    """Rows without labels leave nothing but names to go by."""
+    try:
+        aligned_labels(names, first)
+    except TinybertError:
+        raise TinybertError(
+            f"--ensemble {path} answers {', '.join(names[:10])} and --teacher "
+            f"{', '.join(first[:10])}, and the rows have no labels to tell which is which: write "
+            "the same names into id2label and label2id of its config.json."
+        ) from None
 
 
 def _settled(rows: TaskRows, names: tuple[str, ...]) -> TaskRows:

@@ -55,6 +55,11 @@ class DistillSettings(SizeSettings, LossSettings, StudentSettings, DataSettings,
         "model to learn from: directory or Hub name; a plain encoder is fine-tuned on the data "
         "first, and kept in OUTPUT-teacher",
     )
+    ensemble: list[str] = setting(
+        [],
+        "further teachers, fine-tuned on the same labels and with the same tokenizer: the student "
+        "learns the mean of all their answers, and the states of --teacher alone",
+    )
     teacher_labels: str | None = setting(
         None,
         "what the teacher's outputs stand for, in their order, where its names say "
@@ -127,6 +132,11 @@ class GlueSettings(DistillSettings):
         None,
         "plain encoder, fine-tuned for each task and seed; or fine-tuned models, with {task} where "
         "the task's name stands in theirs",
+    )
+    ensemble: list[str] = setting(
+        [],
+        "further teachers for each task, with {task} where its name stands in theirs: the student "
+        "learns the mean of all their answers, and the states of --teacher alone",
     )
     tasks: list[str] = setting([], "GLUE tasks; default: those whose files are there", "data")
     seeds: int = setting(3, "runs a task, seeded from --seed on", "run", least=1)

@@ -1,0 +1,102 @@
+"""Several teachers as one: the mean of their answers, the states of the first.
+
+The mean is of probabilities, not of logits: soft cross-entropy against it is the mean of the soft
+cross-entropies against each teacher, so that learning from it is learning from all of them (Hinton
+et al., arXiv 1503.02531, section 4, distil an ensemble so).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from tinybert.taps import TapRequest, Taps
+from tinybert.teachers import Teacher
+
+__all__ = ["Ensemble", "mean_logits"]
+
+
+def mean_logits(logits: Sequence[Tensor], temperature: float = 1.0) -> Tensor:
+    """Logits whose softmax at ``temperature`` is the mean of those of each teacher.
+
+    Args:
+        logits: of each teacher, (rows, classes), of one order of classes.
+        temperature: of the loss that reads them; the mean holds at this one alone.
+
+    Returns:
+        (rows, classes) float32 (float64 if an input is).
+
+    >>> import torch
+    >>> sure, unsure = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 0.0]])
+    >>> torch.softmax(mean_logits([sure, unsure]), dim=-1)
+    tensor([[0.6904, 0.3096]])
+    """
+    dtype = torch.float64 if any(one.dtype == torch.float64 for one in logits) else torch.float32
+    stacked = torch.stack([one.to(dtype) for one in logits]) / temperature
+    each = torch.log_softmax(stacked, dim=-1)
+    return temperature * (torch.logsumexp(each, dim=0) - torch.tensor(len(logits)).log())
+
+
+class Ensemble(Teacher):
+    """A teacher whose answers are the mean of its own and of others'.
+
+    Args:
+        first: whose states, head and tokenizer are those of the whole.
+        others: asked for answers alone.
+        regression: answers are values: their plain mean.
+        temperature: see :func:`mean_logits`.
+    """
+
+    def __init__(
+        self,
+        first: Teacher,
+        others: Sequence[Teacher],
+        *,
+        regression: bool = False,
+        temperature: float = 1.0,
+    ) -> None:
+        self.first, self.others = first, list(others)
+        self.model, self.tokenizer = first.model, first.tokenizer
+        self.regression, self.temperature = regression, temperature
+        self._order = None
+
+    @torch.no_grad()
+    def taps(self, batch: Mapping[str, Tensor], request: TapRequest) -> Taps:
+        """Taps of the first; where logits are asked for, they are the mean's."""
+        taps = self.first.taps(batch, request)
+        if taps.logits is not None:
+            asked = TapRequest(logits=True)
+            logits = [taps.logits]
+            for other in self.others:
+                found = other.taps(batch, asked).logits
+                assert found is not None
+                logits.append(found)
+            taps.logits = (
+                torch.stack([one.float() for one in logits]).mean(dim=0)
+                if self.regression
+                else mean_logits(logits, self.temperature)
+            )
+        return taps
+
+    def speak_labels(self, names: Sequence[str]) -> None:
+        """Each gives its logits in the order of the data's label names."""
+        for teacher in (self.first, *self.others):
+            teacher.speak_labels(names)
+
+    @property
+    def label_order(self) -> list[int] | None:
+        """The first's, whose head a student's may start from."""
+        return self.first.label_order
+
+    def only_as_deep_as(self, depth: int) -> None:
+        """Drop the first's layers above ``depth``: then answers are not to be had any more."""
+        self.first.only_as_deep_as(depth)
+
+    def fingerprint(self) -> str:
+        """Of all, and of how they are taken together."""
+        parts = [teacher.fingerprint() for teacher in (self.first, *self.others)]
+        how = "values" if self.regression else repr(self.temperature)
+        return hashlib.sha256(" ".join([*parts, how]).encode()).hexdigest()[:16]
