@@ -97,7 +97,7 @@ class Reading(Protocol):
         """The answers themselves, to be compared with those of another model."""
         ...
 
-    def answers(self, outputs: NDArray[np.float32]) -> list[dict[str, Any]]:
+    def answered(self, outputs: NDArray[np.float32]) -> list[dict[str, Any]]:
         """What outputs say, an object a sentence or question."""
         ...
 

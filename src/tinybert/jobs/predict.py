@@ -153,7 +153,7 @@ def _answer_words(
             "the model's outputs contain NaN or infinity: train it again with a lower learning "
             "rate or in float32."
         )
-    answers = tokens.reading.answers(outputs)
+    answers = tokens.reading.answered(outputs)
     results: dict[str, Any] = {"model": path, "files": {str(output): len(answers)}}
     if tokens.labels is not None and settings.label is not None:
         results["scores"] = scores_of(task.metric, outputs, tokens)

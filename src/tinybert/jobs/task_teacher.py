@@ -237,7 +237,7 @@ def kept_teacher(settings: DistillSettings) -> Path:
 _SHARED = (
     *("data", "dev", "test", "dev_share", "task", "labels", "rows", "text", "label", "metric"),
     *("max_length", "seed", "resume", "overwrite", "precision", "attention", "token_budget"),
-    *("stride", "max_answer_length", "n_best", "null_threshold"),
+    *("stride", "max_answer_length", "n_best", "null_threshold", "no_answer"),
     *("batch_size", "warmup", "log_every", "gradient_norms_every", "tensorboard"),
 )
 """Settings of a distillation that its teacher's fine-tuning takes over."""

@@ -24,6 +24,14 @@ from tinybert.settings import (
 )
 from tinybert.settings.kinds import QUESTION_LENGTH, word_task
 from tinybert.task_heads import HEADS, Answering
+from tinybert.tasks.questions import (
+    QuestionReading,
+    QuestionRows,
+    Search,
+    read_questions,
+    read_questions_scored,
+    tokenize_questions,
+)
 from tinybert.tasks.tagging import read_tagged, read_tagged_scored, tokenize_words
 from tinybert.tasks.task import Rows, Task, TaskData
 
@@ -35,6 +43,9 @@ __all__ = [
     "refuse_words",
     "word_tokens",
 ]
+
+USUAL_STRIDE = 128
+"""Tokens that windows of 384 share, a third; of BERT's code for SQuAD."""
 
 _Scored = EvaluateSettings | ExportSettings | PredictSettings
 
@@ -60,6 +71,10 @@ def read_words(settings: FinetuneSettings | DistillSettings, reporter: Reporter)
         "dev_share": settings.dev_share,
         "reporter": reporter,
     }
+    if word_task(settings.task) == "question-answering":
+        if settings.labels is not None:
+            raise TinybertError("--labels names classes, and questions have none: leave it out.")
+        return read_questions(text=settings.text, label=settings.label, **asked)
     names = None
     if settings.labels is not None:
         names = [name.strip() for name in settings.labels.split(",") if name.strip()]
@@ -80,15 +95,20 @@ def read_answered(
             f"--task is for GLUE's tasks, and the model is {HEADS[answering].called}: leave it out "
             "and give rows with --data."
         )
-    task, rows, notes = read_tagged_scored(
-        str(settings.data),
-        names,
-        text=settings.text,
-        label=settings.label,
-        guess_label=guess_label,
-        metric=settings.metric,
-        reporter=reporter,
-    )
+    task: Task
+    rows: Rows
+    common: dict[str, Any] = {
+        "text": settings.text,
+        "label": settings.label,
+        "metric": settings.metric,
+        "reporter": reporter,
+    }
+    if answering == "spans":
+        task, rows, notes = read_questions_scored(str(settings.data), **common)
+    else:
+        task, rows, notes = read_tagged_scored(
+            str(settings.data), names, guess_label=guess_label, **common
+        )
     for note in notes:
         reporter.say(note)
     return task, rows
@@ -112,6 +132,9 @@ def word_tokens(
     what: str,
 ) -> TokenRows:
     """Token rows of one part, with a notice on what had to be cut."""
+    if task.answering == "spans":
+        assert isinstance(rows, QuestionRows)
+        return _windows(tokenizer, rows, max_length, settings, advance, reporter, what)
     tokens = tokenize_words(tokenizer, rows, task.label_names, max_length, advance=advance)
     if tokens.cut:
         missed = sum(map(len, rows.texts)) - int(tokens.asked.sum())  # type: ignore[union-attr]
@@ -132,3 +155,34 @@ def agreement_between(
     assert tokens.reading is not None
     assert others.reading is not None
     return same_answers(tokens.reading.settled(outputs), others.reading.settled(of_other))
+
+
+def _windows(
+    tokenizer: PreTrainedTokenizerBase,
+    rows: QuestionRows,
+    max_length: int,
+    settings: QuestionSettings | None,
+    advance: Callable[[int], None] | None,
+    reporter: Reporter,
+    what: str,
+) -> TokenRows:
+    settings = settings or QuestionSettings()
+    stride = settings.stride
+    if stride is None:
+        stride = min(USUAL_STRIDE, max_length // 3)
+    search = Search(
+        settings.max_answer_length, settings.n_best, settings.null_threshold, settings.no_answer
+    )
+    tokens = tokenize_questions(tokenizer, rows, max_length, stride, search, advance=advance)
+    if tokens.cut:
+        reporter.say(
+            f"{what}: {len(rows):,} questions in {len(tokens):,} windows of {max_length} tokens, "
+            f"which share {stride}"
+        )
+    assert isinstance(tokens.reading, QuestionReading)
+    if lost := tokens.reading.lost:
+        reporter.say(
+            f"{what}: no window holds {lost:,} of the answers whole; a greater --stride or "
+            "--max-length would"
+        )
+    return tokens

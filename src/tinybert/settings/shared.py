@@ -161,8 +161,12 @@ class QuestionSettings(Checked):
         least=0,
     )
     max_answer_length: int = setting(30, "tokens an answer at most", "questions", least=1)
-    n_best: int = setting(
-        20, "starts and ends of each window that are tried together", "questions", least=1
+    n_best: int = setting(1, "answers that predict lists for each question", "questions", least=1)
+    no_answer: Literal["auto", "yes", "no"] = setting(
+        "auto",
+        "whether a question may be left without an answer; auto: where some of the rows' questions "
+        "have none",
+        "questions",
     )
     null_threshold: float = setting(
         0.0,

@@ -86,7 +86,7 @@ class TaggedReading:
         """The tags of all words: two models agree as far as these are the same."""
         return self.tags(outputs)
 
-    def answers(self, outputs: NDArray[np.float32]) -> list[dict[str, Any]]:
+    def answered(self, outputs: NDArray[np.float32]) -> list[dict[str, Any]]:
         """Words, their tags, and the probability of each tag; ``null`` of a word that was cut.
 
         Where the tags are those of entities, these too, with the places of their words.
