@@ -18,7 +18,7 @@ from support import tiny
 from tinybert.batching import length_batches
 from tinybert.ensemble import Ensemble, mean_logits
 from tinybert.errors import TinybertError
-from tinybert.losses import soft_cross_entropy
+from tinybert.losses import soft_cross_entropy, span_cross_entropy
 from tinybert.taps import TapRequest
 from tinybert.teachers import Teacher, cached_logits
 
@@ -64,11 +64,25 @@ def test_states_are_the_first_ones_and_answers_the_mean() -> None:
     assert len(prints) == 4
 
 
+def test_starts_and_ends_are_shares_of_the_passage() -> None:
+    """Of each softmax over the tokens that are asked; what lies outside moves nothing."""
+    rng = np.random.default_rng(0)
+    logits = [torch.tensor(rng.normal(size=(2, 5, 2))) for _ in range(3)]
+    asked = torch.tensor([[False, True, True, True, True], [True, True, True, False, False]])
+    both = Ensemble(named(tiny.LABELS, 0), [], answering="spans", temperature=2.0)
+    found = both._mean(logits, {"asked": asked})
+    assert torch.isfinite(found).all()
+    student = torch.tensor(rng.normal(size=(2, 5, 2)))
+    loss = span_cross_entropy(student, found, asked, 2.0).mean()
+    each = [span_cross_entropy(student, one, asked, 2.0).mean() for one in logits]
+    torch.testing.assert_close(loss, sum(each) / 3)
+
+
 def test_values_have_their_plain_mean() -> None:
     models = [tiny.classifier(seed, labels=("score",)) for seed in (0, 1, 2)]
     first, *others = (Teacher(model) for model in models)
     rows = tiny.rows(9, labels=None)
-    found = cached_logits(Ensemble(first, others, regression=True), rows, None)
+    found = cached_logits(Ensemble(first, others, answering="values"), rows, None)
     each = [cached_logits(teacher, rows, None) for teacher in (first, *others)]
     np.testing.assert_allclose(found, np.mean(each, axis=0), rtol=1e-6, atol=1e-6)
 

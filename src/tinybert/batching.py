@@ -24,6 +24,8 @@ from transformers import BatchEncoding, PreTrainedTokenizerBase
 from tinybert.errors import TinybertError
 
 __all__ = [
+    "IGNORED",
+    "Reading",
     "StepSampler",
     "TokenRows",
     "TrainingRows",
@@ -33,6 +35,11 @@ __all__ = [
     "step_loader",
     "tokenize",
 ]
+
+IGNORED = -100
+"""Label of a token that is not asked, as in transformers."""
+
+_ARRAYS = ("ids", "offsets", "type_ids", "labels", "targets", "asked")
 
 MICRO_BATCH_OVERHEAD = 192
 """Tokens' worth of time that one more micro-batch costs (a forward pass has a fixed price)."""
@@ -48,7 +55,8 @@ class TrainingRows(Protocol):
     """Token rows wherever they lie: :class:`TokenRows`, or a corpus on disk.
 
     ``labels`` (rows,) and ``targets`` (rows, labels) are None where there are none; ``lengths``
-    (rows,) are integers.
+    (rows,) are integers. Of a task that is answered token by token both are flat, by token: see
+    :class:`TokenRows`.
     """
 
     @property
@@ -71,6 +79,35 @@ class TrainingRows(Protocol):
     def take(self, indices: Sequence[int] | NDArray[np.int64]) -> TokenRows: ...
 
 
+class Reading(Protocol):
+    """What token rows were read from, where their answers are more than a label a row.
+
+    Outputs are a model's for all rows, (tokens, labels), flat as the rows' ids.
+    """
+
+    def __len__(self) -> int:
+        """Number of sentences or questions; one of them may take several rows."""
+        ...
+
+    def scores(self, metric: str, outputs: NDArray[np.float32]) -> dict[str, float]:
+        """The scores of outputs, the main metric first."""
+        ...
+
+    def settled(self, outputs: NDArray[np.float32]) -> NDArray[Any]:
+        """The answers themselves, to be compared with those of another model."""
+        ...
+
+    def answered(self, outputs: NDArray[np.float32]) -> list[dict[str, Any]]:
+        """What outputs say, an object a sentence or question."""
+        ...
+
+    def told(
+        self, student: NDArray[np.float32], teacher: NDArray[np.float32] | None
+    ) -> dict[str, Any]:
+        """What a page tells of the answers, as plain data."""
+        ...
+
+
 @dataclass
 class TokenRows:
     """Token rows packed in flat arrays: row i is ``ids[offsets[i]:offsets[i + 1]]``.
@@ -81,9 +118,15 @@ class TokenRows:
         pad_id: id that fills up a batch.
         type_ids: token types, flat like ``ids``; None where all are 0 or the model has none.
         takes_types: whether the model's inputs include ``token_type_ids``.
-        labels: (rows,) int64 classes or float32 values; None without labels.
+        labels: (rows,) int64 classes or float32 values; None without labels. With ``asked``
+            (tokens,), -100 where nothing is asked.
         targets: (rows, labels) float32 logits of a teacher, kept from an earlier pass; or None.
+            With ``asked`` (tokens, labels).
+        asked: (tokens,) bool, flat like ``ids``: the tokens that a task is answered at; None where
+            a row has one answer.
         cut: how many rows were longer than they may be when they were tokenized; not saved.
+        reading: what rows with ``asked`` were read from, to score them; neither saved nor taken
+            along by :meth:`take`.
     """
 
     ids: NDArray[Any]
@@ -93,7 +136,9 @@ class TokenRows:
     takes_types: bool = False
     labels: NDArray[Any] | None = None
     targets: NDArray[np.float32] | None = None
+    asked: NDArray[np.bool_] | None = None
     cut: int = 0
+    reading: Reading | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -108,7 +153,8 @@ class TokenRows:
 
     def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> dict[str, Tensor]:
         """Rows ``indices`` padded to their longest: ``input_ids``, ``attention_mask``, and where
-        there are any ``token_type_ids``, ``labels``, ``teacher_logits``."""
+        there are any ``token_type_ids``, ``labels``, ``teacher_logits``, ``asked``. The last is
+        (batch, length) bool, and labels and logits are then (batch, length, …) too."""
         rows = np.asarray(indices, dtype=np.int64)
         starts, ends = self.offsets[rows], self.offsets[rows + 1]
         width = int((ends - starts).max())
@@ -125,40 +171,73 @@ class TokenRows:
         }
         if types is not None:
             batch["token_type_ids"] = torch.from_numpy(types)
+        if self.asked is not None:
+            pieces = [slice(start, end) for start, end in zip(starts, ends, strict=True)]
+            batch["asked"] = torch.from_numpy(_padded(self.asked, pieces, width, False))
+            if self.labels is not None:
+                batch["labels"] = torch.from_numpy(_padded(self.labels, pieces, width, IGNORED))
+            if self.targets is not None:
+                batch["teacher_logits"] = torch.from_numpy(_padded(self.targets, pieces, width, 0))
+            return batch
         if self.labels is not None:
             batch["labels"] = torch.from_numpy(np.asarray(self.labels[rows]))
         if self.targets is not None:
             batch["teacher_logits"] = torch.from_numpy(np.asarray(self.targets[rows]))
         return batch
 
+    def no_outputs(self, labels: int) -> NDArray[np.float32]:
+        """Zeros to fill with a model's outputs: (rows, labels), or with ``asked`` (tokens, …)."""
+        count = len(self) if self.asked is None else len(self.asked)
+        return np.zeros((count, labels), dtype=np.float32)
+
+    def put_outputs(
+        self, outputs: NDArray[np.float32], indices: NDArray[np.int64], found: NDArray[np.float32]
+    ) -> None:
+        """Put a batch's outputs, (batch, labels) or (batch, length, labels), where they belong."""
+        if self.asked is None:
+            outputs[indices] = found
+            return
+        for row, index in enumerate(indices):
+            start, end = self.offsets[index], self.offsets[index + 1]
+            outputs[start:end] = found[row, : end - start]
+
     def fingerprint(self) -> str:
         """A hash of everything in these rows, to know on resume whether they are the same."""
         digest = hashlib.sha256(f"{self.pad_id} {self.takes_types}".encode())
         for array in (self.ids, self.offsets, self.type_ids, self.labels, self.targets):
             digest.update(b"none" if array is None else np.ascontiguousarray(array).data)
+        if self.asked is not None:
+            digest.update(b"asked" + np.ascontiguousarray(self.asked).tobytes())
         return digest.hexdigest()[:16]
 
     def take(self, indices: Sequence[int] | NDArray[np.int64]) -> TokenRows:
         """A copy of some rows, in the order given."""
         rows = np.asarray(indices, dtype=np.int64)
         pieces = [slice(self.offsets[i], self.offsets[i + 1]) for i in rows]
-        empty = self.ids[:0]
+
+        def of_tokens(array: NDArray[Any]) -> NDArray[Any]:
+            return np.concatenate([array[:0], *(array[p] for p in pieces)])
+
+        def of_rows(array: NDArray[Any] | None) -> NDArray[Any] | None:
+            if array is None or self.asked is not None:
+                return None if array is None else of_tokens(array)
+            return array[rows]
+
         return TokenRows(
-            ids=np.concatenate([empty, *(self.ids[p] for p in pieces)]),
+            ids=of_tokens(self.ids),
             offsets=np.concatenate([[0], np.cumsum(self.lengths[rows])]).astype(np.int64),
             pad_id=self.pad_id,
-            type_ids=None
-            if self.type_ids is None
-            else np.concatenate([self.type_ids[:0], *(self.type_ids[p] for p in pieces)]),
+            type_ids=None if self.type_ids is None else of_tokens(self.type_ids),
             takes_types=self.takes_types,
-            labels=None if self.labels is None else self.labels[rows],
-            targets=None if self.targets is None else self.targets[rows],
+            labels=of_rows(self.labels),
+            targets=of_rows(self.targets),
+            asked=None if self.asked is None else of_tokens(self.asked),
         )
 
     def save(self, directory: Path) -> None:
         """Write the arrays as ``.npy`` files, readable by :meth:`load`."""
         directory.mkdir(parents=True, exist_ok=True)
-        for name in ("ids", "offsets", "type_ids", "labels", "targets"):
+        for name in _ARRAYS:
             if (array := getattr(self, name)) is not None:
                 np.save(directory / f"{name}.npy", array)
         np.save(directory / "settings.npy", np.array([self.pad_id, int(self.takes_types)]))
@@ -172,8 +251,16 @@ class TokenRows:
             return np.load(path, mmap_mode="r") if path.exists() else None
 
         pad_id, takes_types = np.load(directory / "settings.npy")
-        arrays = {n: read(n) for n in ("ids", "offsets", "type_ids", "labels", "targets")}
+        arrays = {n: read(n) for n in _ARRAYS}
         return cls(**arrays, pad_id=int(pad_id), takes_types=bool(takes_types))
+
+
+def _padded(flat: NDArray[Any], pieces: Sequence[slice], width: int, fill: Any) -> NDArray[Any]:
+    """(rows, width, …) of what is flat by token."""
+    padded = np.full((len(pieces), width, *flat.shape[1:]), fill, dtype=flat.dtype)
+    for row, piece in enumerate(pieces):
+        padded[row, : piece.stop - piece.start] = flat[piece]
+    return padded
 
 
 def rows_an_epoch(rows: TrainingRows) -> int:

@@ -17,10 +17,13 @@ from tinybert.taps import Taps, run_with_taps
 __all__ = ["Distiller", "count_units"]
 
 
-def count_units(mask: Tensor, masked_labels: Tensor | None = None) -> dict[str, int]:
+def count_units(
+    mask: Tensor, masked_labels: Tensor | None = None, asked: Tensor | None = None
+) -> dict[str, int]:
     """Rows, real tokens and pairs of real tokens in a mask (batch, length).
 
-    And with ``masked_labels`` (batch, length; -100 where nothing is masked) masked tokens.
+    And with ``masked_labels`` (batch, length; -100 where nothing is masked) masked tokens; with
+    ``asked`` (batch, length; bool) tokens that the task is answered at.
     """
     lengths = mask.sum(dim=1, dtype=torch.int64)
     counts = {
@@ -30,6 +33,8 @@ def count_units(mask: Tensor, masked_labels: Tensor | None = None) -> dict[str, 
     }
     if masked_labels is not None:
         counts["masked"] = int((masked_labels != IGNORED).sum())
+    if asked is not None:
+        counts["asked"] = int(asked.sum())
     return counts
 
 
@@ -67,12 +72,12 @@ class Distiller(nn.Module):
         """Loss and terms of one micro-batch.
 
         Args:
-            batch: model inputs, and where the objective reads them ``labels`` (batch,) and
-                ``masked_labels`` (batch, length).
+            batch: model inputs, and where the objective reads them ``labels`` (batch,) or
+                (batch, length), ``asked`` and ``masked_labels`` (batch, length).
             teacher: taps of the teacher on the same batch.
-            shares: for each unit (rows, tokens, pairs, masked) this micro-batch's part of the whole
-                effective batch, over all micro-batches and processes; 1 if None. The sum of the
-                losses of all micro-batches is then the loss of the whole batch.
+            shares: for each unit (rows, tokens, pairs, masked, asked) this micro-batch's part of
+                the whole effective batch, over all micro-batches and processes; 1 if None. The sum
+                of the losses of all micro-batches is then the loss of the whole batch.
 
         Returns:
             ``loss``: Σ weight · term · share, float32 scalar; ``terms``: {name: term · share}.
@@ -85,6 +90,7 @@ class Distiller(nn.Module):
             projections=self.projections,
             labels=batch.get("labels"),
             masked_labels=batch.get("masked_labels"),
+            asked=batch.get("asked"),
             crossover=self.crossover,
             low_precision=_in_bfloat16(batch["attention_mask"].device.type),
         )

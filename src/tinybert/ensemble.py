@@ -9,25 +9,29 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from tinybert.taps import TapRequest, Taps
+from tinybert.task_heads import Answering
 from tinybert.teachers import Teacher
 
 __all__ = ["Ensemble", "mean_logits"]
 
 
-def mean_logits(logits: Sequence[Tensor], temperature: float = 1.0) -> Tensor:
+def mean_logits(logits: Sequence[Tensor], temperature: float = 1.0, dim: int = -1) -> Tensor:
     """Logits whose softmax at ``temperature`` is the mean of those of each teacher.
 
     Args:
-        logits: of each teacher, (rows, classes), of one order of classes.
+        logits: of each teacher, (rows, classes) or (rows, length, classes), of one order of
+            classes; -inf where a choice is none.
         temperature: of the loss that reads them; the mean holds at this one alone.
+        dim: that probabilities add up along.
 
     Returns:
-        (rows, classes) float32 (float64 if an input is).
+        The same shape, float32 (float64 if an input is).
 
     >>> import torch
     >>> sure, unsure = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 0.0]])
@@ -36,7 +40,7 @@ def mean_logits(logits: Sequence[Tensor], temperature: float = 1.0) -> Tensor:
     """
     dtype = torch.float64 if any(one.dtype == torch.float64 for one in logits) else torch.float32
     stacked = torch.stack([one.to(dtype) for one in logits]) / temperature
-    each = torch.log_softmax(stacked, dim=-1)
+    each = torch.log_softmax(stacked, dim=dim + (dim >= 0))
     return temperature * (torch.logsumexp(each, dim=0) - torch.tensor(len(logits)).log())
 
 
@@ -46,7 +50,7 @@ class Ensemble(Teacher):
     Args:
         first: whose states, head and tokenizer are those of the whole.
         others: asked for answers alone.
-        regression: answers are values: their plain mean.
+        answering: what is answered; ``values`` have their plain mean.
         temperature: see :func:`mean_logits`.
     """
 
@@ -55,12 +59,12 @@ class Ensemble(Teacher):
         first: Teacher,
         others: Sequence[Teacher],
         *,
-        regression: bool = False,
+        answering: Answering | Literal["values"] = "rows",
         temperature: float = 1.0,
     ) -> None:
         self.first, self.others = first, list(others)
         self.model, self.tokenizer = first.model, first.tokenizer
-        self.regression, self.temperature = regression, temperature
+        self.answering, self.temperature = answering, temperature
         self._order = None
 
     @torch.no_grad()
@@ -74,12 +78,18 @@ class Ensemble(Teacher):
                 found = other.taps(batch, asked).logits
                 assert found is not None
                 logits.append(found)
-            taps.logits = (
-                torch.stack([one.float() for one in logits]).mean(dim=0)
-                if self.regression
-                else mean_logits(logits, self.temperature)
-            )
+            taps.logits = self._mean(logits, batch)
         return taps
+
+    def _mean(self, logits: Sequence[Tensor], batch: Mapping[str, Tensor]) -> Tensor:
+        if self.answering == "values":
+            return torch.stack([one.float() for one in logits]).mean(dim=0)
+        if self.answering != "spans":
+            return mean_logits(logits, self.temperature)
+        # Starts and ends are chosen among the passage's tokens; what the others say is not read.
+        outside = ~batch["asked"].bool().unsqueeze(-1)
+        inside = [one.masked_fill(outside, -torch.inf) for one in logits]
+        return mean_logits(inside, self.temperature, dim=1).masked_fill(outside, 0.0)
 
     def speak_labels(self, names: Sequence[str]) -> None:
         """Each gives its logits in the order of the data's label names."""
@@ -98,5 +108,5 @@ class Ensemble(Teacher):
     def fingerprint(self) -> str:
         """Of all, and of how they are taken together."""
         parts = [teacher.fingerprint() for teacher in (self.first, *self.others)]
-        how = "values" if self.regression else repr(self.temperature)
+        how = f"{self.answering} {self.temperature}"
         return hashlib.sha256(" ".join([*parts, how]).encode()).hexdigest()[:16]

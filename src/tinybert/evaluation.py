@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,10 +15,18 @@ from tinybert.batching import TokenRows, TrainingRows, length_batches, micro_bat
 from tinybert.distiller import Distiller, count_units
 from tinybert.losses import IGNORED, masked_loss
 from tinybert.taps import TapRequest, Taps, run_with_taps
-from tinybert.tasks.metrics import compute
+from tinybert.tasks.metrics import agreement, compute
 from tinybert.teachers import Teacher
 
-__all__ = ["held_out_losses", "masked_scores", "predict", "task_scores"]
+__all__ = [
+    "agreement_of",
+    "held_out_losses",
+    "masked_scores",
+    "predict",
+    "same_answers",
+    "scores_of",
+    "task_scores",
+]
 
 
 @torch.no_grad()
@@ -26,7 +35,8 @@ def predict(
 ) -> NDArray[np.float32]:
     """Logits of every row, (rows, labels) float32, in the rows' order; eval mode, no autocast.
 
-    ``advance`` is called with the number of rows done.
+    Of rows that are answered token by token (tokens, labels), flat as their ids. ``advance`` is
+    called with the number of rows done.
     """
     device = next(model.parameters()).device
     was_training = model.training
@@ -38,8 +48,8 @@ def predict(
             logits = run_with_taps(model, batch, TapRequest(logits=True)).logits
             assert logits is not None
             if outputs is None:
-                outputs = np.zeros((len(rows), logits.shape[-1]), dtype=np.float32)
-            outputs[indices] = logits.float().cpu().numpy()
+                outputs = rows.no_outputs(logits.shape[-1])
+            rows.put_outputs(outputs, indices, logits.float().cpu().numpy())
             if advance is not None:
                 advance(len(indices))
     finally:
@@ -50,9 +60,27 @@ def predict(
 
 def task_scores(rows: TokenRows, metric: str) -> Callable[[Distiller], dict[str, float]]:
     """An evaluation for the trainer: the student's score on labelled rows."""
+    return lambda distiller: scores_of(metric, predict(distiller.student, rows), rows)
+
+
+def scores_of(metric: str, outputs: NDArray[np.floating], rows: TokenRows) -> dict[str, float]:
+    """The scores of a model's outputs, as :func:`predict` gives them, the main metric first."""
+    if rows.reading is not None:
+        return rows.reading.scores(metric, np.asarray(outputs, dtype=np.float32))
     assert rows.labels is not None
-    labels = rows.labels
-    return lambda distiller: compute(metric, predict(distiller.student, rows), labels)
+    return compute(metric, outputs, rows.labels)
+
+
+def same_answers(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """Share of answers in words that are the same, see :class:`tinybert.batching.Reading`."""
+    return float((one == other).mean())
+
+
+def agreement_of(one: NDArray[np.float32], other: NDArray[np.float32], rows: TokenRows) -> float:
+    """How far two models answer alike, labels aside; outputs as :func:`predict` gives them."""
+    if rows.reading is not None:
+        return same_answers(rows.reading.settled(one), rows.reading.settled(other))
+    return agreement(one, other)
 
 
 def masked_scores(
@@ -110,6 +138,9 @@ def held_out_losses(
         if any(term.unit == "masked" for term in distiller.objective.terms):
             labels = (rows.batch(piece)["masked_labels"] for piece in pieces)
             whole["masked"] = max(1, sum(int((found != IGNORED).sum()) for found in labels))
+        if any(term.unit == "asked" for term in distiller.objective.terms):
+            asked = getattr(rows, "asked", None)
+            whole["asked"] = max(1, 0 if asked is None else int(asked.sum()))
         request = distiller.objective.teacher_taps
         if rows.targets is not None:  # the teacher's logits are kept
             request = replace(request, logits=False)
@@ -120,7 +151,9 @@ def held_out_losses(
             taps = teacher.taps(batch, request) if request else Taps()
             if kept is not None:
                 taps.logits = kept
-            counts = count_units(batch["attention_mask"], batch.get("masked_labels"))
+            counts = count_units(
+                batch["attention_mask"], batch.get("masked_labels"), batch.get("asked")
+            )
             output = distiller(batch, taps, {u: counts[u] / whole[u] for u in whole})
             sums["loss"] = sums.get("loss", 0.0) + float(output["loss"])
             for name, value in output["terms"].items():

@@ -25,9 +25,12 @@ from tinybert.losses import (
     masked_loss,
     regression_loss,
     soft_cross_entropy,
+    span_cross_entropy,
+    span_label_loss,
 )
 from tinybert.projections import Projections
 from tinybert.taps import AttentionTap, TapRequest, Taps
+from tinybert.task_heads import Answering
 
 __all__ = [
     "AttentionTerm",
@@ -39,7 +42,11 @@ __all__ = [
     "Objective",
     "PredictionTerm",
     "Seen",
+    "SpanLabelTerm",
+    "SpanPredictionTerm",
     "Term",
+    "TokenLabelTerm",
+    "TokenPredictionTerm",
     "head_by_head",
     "intermediate_objective",
     "label_objective",
@@ -47,9 +54,9 @@ __all__ = [
     "prediction_objective",
 ]
 
-Unit = Literal["rows", "tokens", "pairs", "masked"]
-"""What a term's mean is taken over: rows, real tokens, pairs of real tokens of one row, or masked
-tokens."""
+Unit = Literal["rows", "tokens", "pairs", "masked", "asked"]
+"""What a term's mean is taken over: rows, real tokens, pairs of real tokens of one row, masked
+tokens, or tokens that the task is answered at."""
 
 Weight = float | Sequence[float] | Mapping[int, float]
 """One weight for all student layers, a list (one a layer), or {student layer: weight}."""
@@ -67,6 +74,7 @@ class Seen:
     crossover: int | None = None  # length from which attention loss takes the linear form
     low_precision: bool = False  # whether the student computes in bfloat16
     masked_labels: Tensor | None = None  # (batch, length), -100 where nothing is masked
+    asked: Tensor | None = None  # (batch, length) bool, tokens that the task is answered at
 
     def project(self, m: int, states: Tensor) -> Tensor:
         """Student states in the teacher's space: a layer of the student's, in its precision.
@@ -234,6 +242,62 @@ class LabelTerm(Term):
         return label_loss(seen.student.logits, seen.labels, self.regression)
 
 
+def _at_asked(seen: Seen, values: Tensor | None) -> Tensor:
+    """What (batch, length, …) holds at the tokens that the task is answered at, row by row."""
+    assert values is not None
+    if seen.asked is None:
+        raise TinybertError("this objective is for rows that are answered token by token.")
+    return values[seen.asked]
+
+
+@dataclass(frozen=True)
+class TokenPredictionTerm(PredictionTerm):
+    """Soft cross-entropy at the labelled token of every word: its mean over these tokens.
+
+    The other pieces of a word and special tokens are left out: the teacher never learned what to
+    say there, and nobody asks.
+    """
+
+    unit: ClassVar[Unit] = "asked"
+
+    def __call__(self, seen: Seen) -> Ratio:
+        student = _at_asked(seen, seen.student.logits)
+        return soft_cross_entropy(student, _at_asked(seen, seen.teacher.logits), self.temperature)
+
+
+@dataclass(frozen=True)
+class TokenLabelTerm(LabelTerm):
+    """Cross-entropy at the labelled token of every word: its mean over these tokens."""
+
+    unit: ClassVar[Unit] = "asked"
+
+    def __call__(self, seen: Seen) -> Ratio:
+        return label_loss(_at_asked(seen, seen.student.logits), _at_asked(seen, seen.labels), False)
+
+
+@dataclass(frozen=True)
+class SpanPredictionTerm(PredictionTerm):
+    """Soft cross-entropy of where an answer starts and of where it ends, their mean; over rows."""
+
+    def __call__(self, seen: Seen) -> Ratio:
+        student, teacher = seen.student.logits, seen.teacher.logits
+        assert student is not None
+        assert teacher is not None
+        assert seen.asked is not None
+        return span_cross_entropy(student, teacher, seen.asked, self.temperature)
+
+
+@dataclass(frozen=True)
+class SpanLabelTerm(LabelTerm):
+    """Cross-entropy of the answer's start and end among its passage's tokens; over rows."""
+
+    def __call__(self, seen: Seen) -> Ratio:
+        assert seen.student.logits is not None
+        assert seen.labels is not None
+        assert seen.asked is not None
+        return span_label_loss(seen.student.logits, seen.labels, seen.asked)
+
+
 @dataclass(frozen=True)
 class MaskedTokenTerm(Term):
     """Cross-entropy of the masked tokens (BERT, section 3.1): a masked language model."""
@@ -353,16 +417,33 @@ def intermediate_objective(
     return Objective(tuple(terms))
 
 
+_PREDICTION: Mapping[Answering, type[PredictionTerm]] = {
+    "rows": PredictionTerm,
+    "tokens": TokenPredictionTerm,
+    "spans": SpanPredictionTerm,
+}
+_LABELS: Mapping[Answering, type[LabelTerm]] = {
+    "rows": LabelTerm,
+    "tokens": TokenLabelTerm,
+    "spans": SpanLabelTerm,
+}
+
+
 def prediction_objective(
-    temperature: float = 1.0, regression: bool = False, weight: float = 1.0
+    temperature: float = 1.0,
+    regression: bool = False,
+    weight: float = 1.0,
+    answering: Answering = "rows",
 ) -> Objective:
     """The teacher's outputs as targets (prediction-layer distillation)."""
-    return Objective((PredictionTerm(weight, temperature, regression),))
+    return Objective((_PREDICTION[answering](weight, temperature, regression),))
 
 
-def label_objective(regression: bool = False, weight: float = 1.0) -> Objective:
+def label_objective(
+    regression: bool = False, weight: float = 1.0, answering: Answering = "rows"
+) -> Objective:
     """The labels as targets: plain fine-tuning, a stage without a teacher."""
-    return Objective((LabelTerm(weight, regression),))
+    return Objective((_LABELS[answering](weight, regression),))
 
 
 def mlm_objective(weight: float = 1.0) -> Objective:

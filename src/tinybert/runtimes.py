@@ -77,8 +77,9 @@ class Runtime(ABC):
                 does not take is left aside.
 
         Returns:
-            float32: logits (batch, labels), or the last hidden state (batch, length, width) of an
-            encoder.
+            float32: logits (batch, labels), of tagged words (batch, length, labels), of spans
+            starts and ends (batch, length, 2); or the last hidden state (batch, length, width) of
+            an encoder.
         """
         ids = inputs["input_ids"]
         stand_in = {"attention_mask": np.ones_like, "token_type_ids": np.zeros_like}
@@ -154,26 +155,25 @@ class _PyTorch(Runtime):
         import torch
 
         from tinybert.measure.latency import longest_input
-        from tinybert.teachers import has_head, head_labels, load_encoder
+        from tinybert.taps import logits_of
+        from tinybert.teachers import has_head, load_with_own_head
 
         if threads is not None:
             torch.set_num_threads(threads)
-        labels = head_labels(directory) if has_head(directory) else None
-        one_value = labels is not None and len(labels) == 1
-        model: Any = load_encoder(directory, labels=labels, regression=one_value)
+        model: Any = load_with_own_head(directory)
         where = Path(directory)
         super().__init__(where, form, where, _torch_size(directory))
         dtype = torch.bfloat16 if form == "pytorch-bfloat16" else torch.float32
         self._model = model.to(dtype).eval()
         self._torch = torch
-        self._output = "last_hidden_state" if labels is None else "logits"
+        self._read = logits_of if has_head(directory) else lambda found: found.last_hidden_state
         self.longest = longest_input(model)
         self.inputs = model_inputs(model)
 
     def _run(self, fed: dict[str, NDArray[np.int64]]) -> Any:
         with self._torch.inference_mode():
             tensors = {name: self._torch.from_numpy(array) for name, array in fed.items()}
-            return getattr(self._model(**tensors), self._output).float().numpy()
+            return self._read(self._model(**tensors)).float().numpy()
 
 
 class _OnnxRuntime(Runtime):
@@ -197,11 +197,11 @@ class _OnnxRuntime(Runtime):
         except Exception as error:
             raise _not_opened(path, "ONNX Runtime", error) from error
         self.inputs = tuple(each.name for each in self._session.get_inputs())
-        self._output = _main_output([each.name for each in self._session.get_outputs()])
+        self._outputs = _main_outputs([each.name for each in self._session.get_outputs()])
         self.longest = _longest(directory)
 
     def _run(self, fed: dict[str, NDArray[np.int64]]) -> Any:
-        return self._session.run([self._output], fed)[0]
+        return _one(self._session.run(self._outputs, fed))
 
 
 class _OpenVino(Runtime):
@@ -228,11 +228,12 @@ class _OpenVino(Runtime):
         except Exception as error:
             raise _not_opened(path, "OpenVINO", error) from error
         self.inputs = tuple(each.get_any_name() for each in self._model.inputs)
-        self._output = _main_output([each.get_any_name() for each in self._model.outputs])
+        self._outputs = _main_outputs([each.get_any_name() for each in self._model.outputs])
         self.longest = _longest(directory)
 
     def _run(self, fed: dict[str, NDArray[np.int64]]) -> Any:
-        return self._model(fed)[self._output]
+        found = self._model(fed)
+        return _one([found[name] for name in self._outputs])
 
 
 def _is_there(directory: Path, file: str) -> bool:
@@ -270,8 +271,15 @@ def _not_opened(path: Path, engine: str, error: Exception) -> TinybertError:
     )
 
 
-def _main_output(names: Sequence[str]) -> str:
-    return next((n for n in ("logits", "last_hidden_state") if n in names), names[0])
+def _main_outputs(names: Sequence[str]) -> list[str]:
+    if "start_logits" in names and "end_logits" in names:
+        return ["start_logits", "end_logits"]
+    return [next((n for n in ("logits", "last_hidden_state") if n in names), names[0])]
+
+
+def _one(found: Sequence[Any]) -> Any:
+    """One array: starts and ends side by side."""
+    return found[0] if len(found) == 1 else np.stack(found, axis=-1)
 
 
 def model_inputs(model: Any) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ from tinybert.outputs import (
 from tinybert.progress import Reporter
 from tinybert.projections import Projections
 from tinybert.taps import use_attention
+from tinybert.task_heads import Answering
 from tinybert.teachers import Teacher, load_encoder, load_tokenizer, without_bars
 from tinybert.training import DistillationTrainer, Schedule
 from tinybert.work import LOCK, bytes_in, check_unfinished, open_work
@@ -59,6 +60,7 @@ class Stage:
         objective, schedule, rows: what is minimised, how long, on what.
         labels: label names of the task head the student carries; None for the bare encoder.
         regression: one output instead of labels.
+        answering: which task head the student carries.
         masked_lm: the student carries an output head for masked tokens.
         teacher: None for plain fine-tuning, or where ``rows`` keep the teacher's logits.
         evaluation, metric, greater_is_better: how the best weights are chosen (None: the last).
@@ -73,6 +75,7 @@ class Stage:
     rows: TrainingRows
     labels: Sequence[str] | None = None
     regression: bool = False
+    answering: Answering = "rows"
     masked_lm: bool = False
     teacher: Teacher | None = None
     evaluation: Callable[[Distiller], dict[str, float]] | None = None
@@ -273,6 +276,7 @@ class Run:
             student,
             labels=stage.labels,
             regression=stage.regression,
+            answering=stage.answering,
             masked_lm=stage.masked_lm,
             seed=self.seed,
         )

@@ -27,7 +27,15 @@ from transformers.masking_utils import sdpa_mask
 
 from tinybert.errors import TinybertError
 
-__all__ = ["AttentionTap", "TapRequest", "Taps", "logits_at", "run_with_taps", "use_attention"]
+__all__ = [
+    "AttentionTap",
+    "TapRequest",
+    "Taps",
+    "logits_at",
+    "logits_of",
+    "run_with_taps",
+    "use_attention",
+]
 
 _NOT_MASKED = -100  # as transformers has it
 MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -77,7 +85,7 @@ class Taps:
     attention: dict[int, AttentionTap] = field(default_factory=dict)
     hidden: dict[int, Tensor] = field(default_factory=dict)  # (batch, length, width)
     embedding: Tensor | None = None  # (batch, length, width), after its LayerNorm
-    logits: Tensor | None = None  # (batch, labels)
+    logits: Tensor | None = None  # (batch, labels), of tokens or spans (batch, length, labels)
     masked: Tensor | None = None  # (masked tokens, vocabulary), row by row
 
 
@@ -226,6 +234,14 @@ def _masked(model: PreTrainedModel, batch: Mapping[str, Tensor], request: TapReq
     return batch["masked_labels"] != _NOT_MASKED
 
 
+def logits_of(output: Any) -> Tensor:
+    """The logits of a model's output; of a head for spans start and end, (batch, length, 2)."""
+    if "start_logits" in output:
+        return torch.stack([output.start_logits, output.end_logits], dim=-1)
+    logits: Tensor = output.logits
+    return logits
+
+
 @contextmanager
 def _collecting(layers: frozenset[int]) -> Iterator[_Collector]:
     collector = _Collector(layers)
@@ -281,7 +297,7 @@ def run_with_taps(model: PreTrainedModel, batch: Mapping[str, Tensor], request: 
         taps.embedding = states[0] if request.embedding else None
         taps.hidden = {layer: states[layer] for layer in request.hidden}
     if request.logits:
-        taps.logits = output.logits
+        taps.logits = logits_of(output)
     if request.masked:
         taps.masked = output.logits[0]
     return taps

@@ -12,12 +12,12 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+import transformers
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModel,
-    AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -31,6 +31,7 @@ from tinybert.output_head import check_masked_lm, load_masked_lm, names_output_h
 from tinybert.outputs import whole_file
 from tinybert.progress import Reporter
 from tinybert.taps import TapRequest, Taps, run_with_taps, use_attention
+from tinybert.task_heads import HEADS, SPAN_LABELS, Answering, answering_of
 
 __all__ = [
     "Teacher",
@@ -86,19 +87,21 @@ def load_encoder(
     labels: Sequence[str] | None = None,
     regression: bool = False,
     masked_lm: bool = False,
+    answering: Answering = "rows",
     seed: int = 0,
 ) -> PreTrainedModel:
-    """A model in float32: the bare encoder, or with a classification head, or with an output head.
+    """A model in float32: the bare encoder, or with a task head, or with an output head.
 
     Only safetensors, or ``.bin`` files read with ``weights_only=True`` (transformers' own rule),
     and no code from the model's repository.
 
     Args:
         path: directory or Hub name.
-        labels: label names; gives a sequence-classification model with that head (newly made
-            where the model has none). Empty with ``regression``.
+        labels: label names; gives a model with a task head for them (newly made where the model
+            has none). Empty with ``regression``; "start" and "end" of a head for spans.
         seed: of weights that the model does not have yet; the global random state stays.
         regression: one output, mean squared error.
+        answering: which task head: one answer a row, a token, or spans.
         masked_lm: gives a masked language model, whose head answers with the vocabulary (newly
             made where the model has none).
 
@@ -109,10 +112,12 @@ def load_encoder(
     check_model_directory(path)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _masked_lm(path) if masked_lm else _loaded(path, labels, regression)
+        return _masked_lm(path) if masked_lm else _loaded(path, labels, regression, answering)
 
 
-def _loaded(path: str | Path, labels: Sequence[str] | None, regression: bool) -> PreTrainedModel:
+def _loaded(
+    path: str | Path, labels: Sequence[str] | None, regression: bool, answering: Answering
+) -> PreTrainedModel:
     options: dict[str, Any] = {"dtype": torch.float32}
     try:
         if labels is None and not regression:
@@ -122,11 +127,12 @@ def _loaded(path: str | Path, labels: Sequence[str] | None, regression: bool) ->
             "num_labels": len(names),
             "id2label": dict(enumerate(names)),
             "label2id": {name: i for i, name in enumerate(names)},
-            "problem_type": "regression" if regression else "single_label_classification",
         }
-        return AutoModelForSequenceClassification.from_pretrained(  # type: ignore[no-any-return]
-            str(path), **options
-        )
+        if answering == "rows":
+            kind = "regression" if regression else "single_label_classification"
+            options["problem_type"] = kind
+        auto = getattr(transformers, HEADS[answering].auto)
+        return auto.from_pretrained(str(path), **options)  # type: ignore[no-any-return]
     except Exception as error:
         raise _not_loaded(path, error) from error
 
@@ -184,10 +190,38 @@ def _first_line(error: Exception) -> str:
     return (lines[0] if lines else type(error).__name__)[:200]
 
 
-def has_head(path: str | Path) -> bool:
-    """Whether the model's config names a sequence-classification architecture."""
+def has_head(path: str | Path, answering: Answering | None = None) -> bool:
+    """Whether the model's config names an architecture with a task head.
+
+    Args:
+        path: directory or Hub name.
+        answering: what the head has to answer; default: whatever.
+    """
+    found = head_of(path)
+    return found is not None and answering in (None, found)
+
+
+def head_of(path: str | Path) -> Answering | None:
+    """What the head that the model's config names answers; None of an encoder."""
     check_model_directory(path)
-    return any("SequenceClassification" in name for name in _config(path).architectures or [])
+    return answering_of(_config(path).architectures)
+
+
+def check_head(path: str | Path, answering: Answering, whose: str = "") -> None:
+    """Refuse a model whose head is for another kind of task; an encoder has none and passes.
+
+    Raises:
+        TinybertError: it answers rows where tokens are asked, or the like.
+    """
+    found = head_of(path)
+    if found is None or found == answering:
+        return
+    own, wanted = HEADS[found], HEADS[answering]
+    said = f"say --task {own.kind}" if own.kind else "leave --task out"
+    raise TinybertError(
+        f"{path} is {own.called}, and this task asks for {wanted.called}: {said} with rows of its "
+        f"own task, or give {whose or 'a plain encoder or'} {wanted.called}."
+    )
 
 
 def has_masked_lm_head(path: str | Path) -> bool:
@@ -208,12 +242,25 @@ def _config(path: str | Path) -> Any:
 
 def head_labels(path: str | Path) -> tuple[str, ...]:
     """Label names of a saved model's head, in the order of its outputs (one for regression)."""
-    return label_names(AutoConfig.from_pretrained(str(path)))
+    config = AutoConfig.from_pretrained(str(path))
+    if answering_of(config.architectures) == "spans":  # nobody names them in a config
+        return SPAN_LABELS
+    return label_names(config)
 
 
 def label_names(config: Any) -> tuple[str, ...]:
     """Label names of a config, in the order of the outputs."""
     return tuple(config.id2label[i] for i in range(config.num_labels))
+
+
+def load_with_own_head(path: str | Path) -> PreTrainedModel:
+    """A model with the head that it was saved with; the bare encoder where it has none."""
+    answering = head_of(path)
+    if answering is None:
+        return load_encoder(path)
+    labels = head_labels(path)
+    regression = answering == "rows" and len(labels) == 1
+    return load_encoder(path, labels=labels, regression=regression, answering=answering)
 
 
 def set_labels(model: PreTrainedModel, names: Sequence[str]) -> None:
@@ -271,7 +318,7 @@ class Teacher:
             self.model.train(False)
         taps = run_with_taps(self.model, batch, request)
         if taps.logits is not None and self._order is not None:
-            taps.logits = taps.logits[:, self._order]
+            taps.logits = taps.logits[..., self._order]
         return taps
 
     def speak_labels(self, names: Sequence[str]) -> None:
@@ -323,6 +370,8 @@ def cached_logits(
 ) -> NDArray[np.float32]:
     """The teacher's logits for every row, (rows, labels) float32, computed once.
 
+    Of rows that are answered token by token (tokens, labels), flat as their ids.
+
     A stage that reads logits alone needs no teacher in its loop: the rows are run once, in batches
     of like lengths, and kept at ``path`` (whole or absent), keyed by teacher and rows.
     """
@@ -341,8 +390,8 @@ def cached_logits(
             output = teacher.taps(batch, TapRequest(logits=True)).logits
             assert output is not None
             if logits is None:
-                logits = np.zeros((len(rows), output.shape[-1]), dtype=np.float32)
-            logits[indices] = output.float().cpu().numpy()
+                logits = rows.no_outputs(output.shape[-1])
+            rows.put_outputs(logits, indices, output.float().cpu().numpy())
             progress.advance(len(indices))
     assert logits is not None
     if file is not None:

@@ -5,8 +5,9 @@ What differs from the parent, and why:
 * one item of the data loader is one optimiser step, a list of micro-batches of like lengths, so
   that the effective batch is a number of rows while the token budget decides how many forward
   passes it takes (a fixed ``gradient_accumulation_steps`` could not);
-* every term is divided by the number of things (rows, tokens, token pairs, masked tokens) in the
-  whole effective batch, over micro-batches and processes: any cut gives the same loss and gradient;
+* every term is divided by the number of things (rows, tokens, token pairs, masked tokens, tokens
+  that the task asks for) in the whole effective batch, over micro-batches and processes: any cut
+  gives the same loss and gradient;
 * the teacher is held here, outside the wrapped module;
 * checkpoints are whole or absent (:mod:`tinybert.checkpoints`);
 * the best model by the evaluation's metric is kept beside the checkpoints.
@@ -242,7 +243,9 @@ class DistillationTrainer(Trainer):
 
     def _shares(self, pieces: list[dict[str, Tensor]], stand_in: bool) -> list[dict[str, float]]:
         """Each micro-batch's part of the rows, tokens and so on of the whole effective batch."""
-        counts = [count_units(p["attention_mask"], p.get("masked_labels")) for p in pieces]
+        counts = [
+            count_units(p["attention_mask"], p.get("masked_labels"), p.get("asked")) for p in pieces
+        ]
         units = tuple(counts[0])
         own = torch.tensor(
             [0.0 if stand_in else float(sum(c[u] for c in counts)) for u in units],

@@ -46,6 +46,7 @@ GROUPS = {
     "int8": "Int8",
     "forms": "Forms",
     "speed": "Speed and memory",
+    "questions": "Answers in passages",
     "hub": "Hugging Face Hub",
     "run": "Run",
 }

@@ -20,6 +20,8 @@ from tinybert.export.figures import Results, number, part
 from tinybert.export.markdown import escaped, fenced, last_part, quoted, visible
 from tinybert.output_head import names_output_head
 from tinybert.outputs import whole_file
+from tinybert.task_heads import HEADS, Answering, answering_of
+from tinybert.tasks.tagging import are_entity_tags
 
 __all__ = ["CARD_FILE", "model_card", "write_card"]
 
@@ -46,6 +48,12 @@ _HUB_METRICS: dict[str, tuple[str, str, dict[str, Any] | None]] = {
     "mcc": ("matthews_correlation", "Matthews correlation", None),
     "pearson": ("pearsonr", "Pearson correlation", None),
     "spearman": ("spearmanr", "Spearman correlation", None),
+    "entity_f1": ("f1", "Entity F1", {"average": "micro"}),
+    "entity_precision": ("precision", "Entity precision", {"average": "micro"}),
+    "entity_recall": ("recall", "Entity recall", {"average": "micro"}),
+    "token_accuracy": ("accuracy", "Accuracy, by word", None),
+    "answer_f1": ("f1", "F1 of answers' words", None),
+    "exact_match": ("exact_match", "Exact match", None),
 }
 # Model types that transformers does not have, and where they are.
 _OWN_CLASSES = {"tinybert_relu_bert": "tinybert.relu_bert"}
@@ -56,7 +64,7 @@ class _Head:
     """What a saved model answers with."""
 
     architecture: str
-    classifier: bool  # a sequence-classification head, for classes or for one value
+    answering: Answering | None  # what the task head answers; None of an encoder
     regression: bool
     labels: tuple[str, ...]
     masked_lm: bool = False  # a head that guesses masked tokens
@@ -65,12 +73,19 @@ class _Head:
     def pipeline(self) -> str:
         if self.masked_lm:
             return "fill-mask"
-        return "text-classification" if self.classifier else "feature-extraction"
+        return "feature-extraction" if self.answering is None else HEADS[self.answering].pipeline
+
+    @property
+    def classifier(self) -> bool:
+        """A head with one answer a text, classes or one value."""
+        return self.answering == "rows"
 
     @property
     def called(self) -> str:
         if self.masked_lm:
             return "A masked language model"
+        if self.answering in ("tokens", "spans"):
+            return HEADS[self.answering].called.capitalize()
         if not self.classifier:
             return "An encoder"
         return "A regressor" if self.regression else "A text classifier"
@@ -166,14 +181,34 @@ def _head(directory: Path) -> _Head:
             f"{directory} has no config.json that can be read: give a model's directory."
         ) from error
     found = plain.get("architectures") or []
-    classifier = any("SequenceClassification" in str(architecture) for architecture in found)
+    answering = answering_of(found)
     return _Head(
         architecture=str(plain.get("model_type", "")),
-        classifier=classifier,
-        regression=classifier and plain.get("problem_type") == "regression",
-        labels=names if classifier else (),
+        answering=answering,
+        regression=answering == "rows" and plain.get("problem_type") == "regression",
+        labels=names if answering in ("rows", "tokens") else (),
         masked_lm=names_output_head(config),
     )
+
+
+_ANSWERING = """\
+import torch
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained({name})
+model = AutoModelForQuestionAnswering.from_pretrained({name})
+question, passage = "Who wrote it?", "Mary Shelley wrote it in 1818."
+cut = {{"truncation": "only_second", "max_length": {longest}}}
+tokens = tokenizer(question, passage, return_tensors="pt", **cut)
+with torch.inference_mode():
+    answer = model(**tokens)
+scores = answer.start_logits[0][:, None] + answer.end_logits[0][None, :]
+inside = torch.tensor([text == 1 for text in tokens.sequence_ids(0)])
+allowed = (inside[:, None] & inside[None, :]).triu()
+start, end = divmod(int(scores.masked_fill(~allowed, -1e9).argmax()), len(scores))
+first, last = tokens.token_to_chars(0, start), tokens.token_to_chars(0, end)
+print(passage[first.start : last.end])
+"""
 
 
 # --- metadata -------------------------------------------------------------------------------------
@@ -309,7 +344,7 @@ def _introduction(results: Results, head: _Head, base_model: str | None) -> str:
         )
     if results.get("teacher_fine_tuned"):
         told.append("The teacher was fine-tuned on the same rows first.")
-    if results.get("task") and head.classifier:
+    if results.get("task") and head.answering is not None:
         told.append(f"Task: {escaped(str(results['task']))}.")
     if results.get("data"):
         told.append(f"Data: {escaped(str(last_part(results['data'])))}.")
@@ -321,7 +356,11 @@ def _introduction(results: Results, head: _Head, base_model: str | None) -> str:
         told.append("It answers with one value, not with classes.")
     if head.masked_lm:
         told.append("It guesses masked tokens; its score is the share that it guesses right.")
-    if not head.classifier:
+    if head.answering == "tokens":
+        told.append("It tags the words of a sentence; a word is answered at its first piece.")
+    if head.answering == "spans":
+        told.append("It finds the answer to a question in a passage, as a span of it.")
+    if head.answering is None:
         told.append("It has no task head: fine-tune it, or distil it further, for a task.")
     return " ".join(told)
 
@@ -331,6 +370,8 @@ def _usage(results: Results, head: _Head, name: str) -> str:
     longest, text = content.max_length(results), '"A text of your own."'
     if head.classifier and content.takes_pairs(results):
         text = '{"text": "The first text.", "text_pair": "The second."}'
+    if head.answering == "spans":
+        text = '"Who wrote it?", "Mary Shelley wrote it in 1818."'
     if part(results, "exports"):
         if head.classifier and content.takes_pairs(results):
             text = '"The first text.", "The second."'
@@ -342,6 +383,13 @@ def _usage(results: Results, head: _Head, name: str) -> str:
     if head.classifier:
         cut = "" if longest is None else f", truncation=True, max_length={longest}"
         code = f"classify = {made}\nprint(classify({text}{cut}))"
+    elif head.answering == "tokens":
+        together = "first" if are_entity_tags(head.labels) else "none"
+        made = f"pipeline({quoted(head.pipeline)}, {quoted(name)}, "
+        made += f"aggregation_strategy={quoted(together)})"
+        code = f"tag = {made}\nfor word in tag({text}):\n    print(word)"
+    elif head.answering == "spans":
+        return fenced(_ANSWERING.format(name=quoted(name), longest=longest or 384), "python")
     elif head.masked_lm:
         code = f"fill = {made}\nmask = fill.tokenizer.mask_token\n"
         code += 'for guess in fill(f"A text with one word {mask}."):\n'

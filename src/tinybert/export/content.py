@@ -136,6 +136,8 @@ def settings_told(results: Results) -> str:
 def _default(entry: dataclasses.Field[Any]) -> Any:
     if entry.default_factory is not dataclasses.MISSING:
         return entry.default_factory()
+    if entry.default is None:
+        return entry.metadata.get("usual")
     return None if entry.default is dataclasses.MISSING else entry.default
 
 

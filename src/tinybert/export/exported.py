@@ -66,7 +66,9 @@ def exported_usage(results: Results, text: str, name: str, longest: int | None) 
     files = [str(part(forms, form).get("file") or "") for form in forms]
     onnx = [file for file in files if file.endswith(".onnx")]
     cut = "" if longest is None else f", truncation=True, max_length={longest}"
-    output = str(results.get("output_name") or "logits")
+    outputs = results.get("output_names") or [str(results.get("output_name") or "logits")]
+    output = ", ".join(quoted(str(name)) for name in outputs)
+    every = "" if len(outputs) > 1 else "[0]"
     lines = [
         f"tokenizer = AutoTokenizer.from_pretrained({quoted(name)})",
         f'tokens = tokenizer({text}, return_tensors="np"{cut})',
@@ -76,14 +78,16 @@ def exported_usage(results: Results, text: str, name: str, longest: int | None) 
             f"session = InferenceSession({quoted(f'{name}/{onnx[-1]}')})",
             "names = [each.name for each in session.get_inputs()]",
             'inputs = {name: tokens[name].astype("int64") for name in names}',
-            f'print(session.run(["{output}"], inputs)[0])',
+            f"print(session.run([{output}], inputs){every})",
         ]
         imports = "from onnxruntime import InferenceSession\nfrom transformers import AutoTokenizer"
     else:
         run = [
             f'model = Core().compile_model({quoted(f"{name}/{files[0]}")}, "CPU")',
             "names = [each.get_any_name() for each in model.inputs]",
-            f'print(model({{name: tokens[name].astype("int64") for name in names}})["{output}"])',
+            'inputs = {name: tokens[name].astype("int64") for name in names}',
+            "found = model(inputs)",
+            f"print(*(found[name] for name in [{output}]))",
         ]
         imports = "from openvino import Core\nfrom transformers import AutoTokenizer"
     return fenced("\n".join([imports, "", *lines, *run]), "python")

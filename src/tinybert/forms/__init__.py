@@ -11,7 +11,7 @@ from tinybert.forms.checks import (
     largest_difference,
     make_probes,
 )
-from tinybert.forms.graph import output_name, write_graph
+from tinybert.forms.graph import output_names, write_graph
 from tinybert.forms.int8 import CALIBRATED, REASONS, Quantised, no_part, write_int8
 from tinybert.forms.openvino_form import write_openvino
 
@@ -29,7 +29,7 @@ __all__ = [
     "largest_difference",
     "make_probes",
     "no_part",
-    "output_name",
+    "output_names",
     "write_graph",
     "write_int8",
     "write_openvino",

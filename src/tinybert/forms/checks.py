@@ -12,8 +12,9 @@ from transformers import PreTrainedModel
 
 from tinybert.batching import TokenRows, length_batches
 from tinybert.errors import TinybertError
-from tinybert.forms.graph import output_name
 from tinybert.runtimes import Runtime
+from tinybert.taps import logits_of
+from tinybert.task_heads import answering_of
 
 __all__ = [
     "BATCHES",
@@ -42,7 +43,8 @@ class Probes:
 
     Attributes:
         batches: inputs by name, (batch, length) int64, padded on the right.
-        answers: (batch, labels), or (batch, length, width) of an encoder.
+        answers: (batch, labels), of tagged words and spans (batch, length, labels), or
+            (batch, length, width) of an encoder.
         size: of the largest answer, 1 at least.
     """
 
@@ -86,7 +88,9 @@ def make_probes(
             with torch.inference_mode():
                 found = model(**{name: torch.from_numpy(each) for name, each in batch.items()})
             probes.batches.append(batch)
-            answer = getattr(found, output_name(model)).float().numpy()
+            head = answering_of([type(model).__name__])
+            given = found.last_hidden_state if head is None else logits_of(found)
+            answer = given.float().numpy()
             check_finite(answer[batch["attention_mask"] == 1] if answer.ndim == 3 else answer)
             probes.answers.append(answer)
             if advance is not None:
@@ -176,13 +180,17 @@ def alone_and_together(runtime: Runtime, rows: TokenRows, count: int = 32) -> fl
 def answers(
     runtime: Runtime, rows: TokenRows, advance: Callable[[int], None] | None = None
 ) -> Array:
-    """A classifier's logits for all rows, (rows, labels) float32, in batches of like lengths."""
+    """A task model's logits for all rows, in batches of like lengths.
+
+    Returns:
+        (rows, labels) float32; of rows that are answered token by token (tokens, labels).
+    """
     outputs: Array | None = None
     for indices in length_batches(rows):
         logits = runtime(_inputs(rows, indices))
         if outputs is None:
-            outputs = np.zeros((len(rows), logits.shape[-1]), dtype=np.float32)
-        outputs[indices] = logits
+            outputs = rows.no_outputs(logits.shape[-1])
+        rows.put_outputs(outputs, indices, logits)
         if advance is not None:
             advance(len(indices))
     assert outputs is not None

@@ -19,11 +19,12 @@ from tinybert.errors import TinybertError
 from tinybert.forms.attention import FUSED_ATTENTION
 from tinybert.outputs import is_out_of_space
 from tinybert.runtimes import model_inputs, needs
+from tinybert.task_heads import answering_of
 
 __all__ = [
     "OPSET",
     "has_weights_beside",
-    "output_name",
+    "output_names",
     "save_graph",
     "write_graph",
 ]
@@ -35,10 +36,13 @@ OPSET = 20
 _ONE_FILE = 1.8e9
 
 
-def output_name(model: PreTrainedModel) -> str:
-    """``logits`` of a classifier, ``last_hidden_state`` of an encoder."""
-    classifier = "SequenceClassification" in type(model).__name__
-    return "logits" if classifier else "last_hidden_state"
+def output_names(model: PreTrainedModel) -> list[str]:
+    """``logits`` of a classifier, ``start_logits`` and ``end_logits`` of one that finds spans,
+    ``last_hidden_state`` of an encoder."""
+    answering = answering_of([type(model).__name__])
+    if answering == "spans":
+        return ["start_logits", "end_logits"]
+    return ["last_hidden_state" if answering is None else "logits"]
 
 
 def write_graph(
@@ -86,16 +90,17 @@ def write_graph(
 
 
 class _Answers(nn.Module):
-    """A model that takes tensors in their order and gives one."""
+    """A model that takes tensors in their order and gives one, or several."""
 
-    def __init__(self, model: PreTrainedModel, names: tuple[str, ...], output: str) -> None:
+    def __init__(self, model: PreTrainedModel, names: tuple[str, ...], outputs: list[str]) -> None:
         super().__init__()
-        self.model, self.names, self.output = model, names, output
+        self.model, self.names, self.outputs = model, names, outputs
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         given = dict(zip(self.names, inputs, strict=True))
-        answer: Tensor = getattr(self.model(**given, return_dict=True), self.output)
-        return answer
+        answer = self.model(**given, return_dict=True)
+        found = tuple(getattr(answer, name) for name in self.outputs)
+        return found[0] if len(found) == 1 else found
 
 
 def _export(model: PreTrainedModel, path: Path, longest: int | None, attention: str) -> None:
@@ -108,10 +113,10 @@ def _export(model: PreTrainedModel, path: Path, longest: int | None, attention: 
     length = torch.export.Dim("length", max=longest)
     with _attending(model, attention), _silence(), torch.no_grad():
         program: Any = torch.onnx.export(
-            _Answers(model, names, output_name(model)).eval(),
+            _Answers(model, names, output_names(model)).eval(),
             tuple(example[name] for name in names),
             input_names=list(names),
-            output_names=[output_name(model)],
+            output_names=output_names(model),
             dynamo=True,
             dynamic_shapes=(tuple({0: batch, 1: length} for _ in names),),
             opset_version=OPSET,

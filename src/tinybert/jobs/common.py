@@ -16,12 +16,12 @@ from transformers import PreTrainedModel, TrainerCallback
 from tinybert import __version__
 from tinybert.batching import TokenRows
 from tinybert.errors import TinybertError
+from tinybert.evaluation import scores_of
 from tinybert.export import model_card
 from tinybert.measure import flops, parameters
 from tinybert.progress import Reporter
 from tinybert.settings import RunSettings
 from tinybert.stages import Run, StageResult
-from tinybert.tasks.metrics import compute
 
 
 def required(value: Any, flag: str, what: str) -> Any:
@@ -92,7 +92,7 @@ def part_scores(
 ) -> dict[str, dict[str, float]]:
     """Part → metric → score, the main metric first, for the parts that have labels."""
     return {
-        name: compute(metric, outputs[name], rows.labels)
+        name: scores_of(metric, outputs[name], rows)
         for name, rows in parts.items()
         if rows.labels is not None
     }

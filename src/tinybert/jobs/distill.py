@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tinybert.ensemble import Ensemble
 from tinybert.errors import TinybertError
-from tinybert.evaluation import predict
+from tinybert.evaluation import agreement_of, predict
 from tinybert.export import check_private, check_repository, push_directory
 from tinybert.jobs.augmented import augmented_rows, augmented_tokens
 from tinybert.jobs.common import (
@@ -42,19 +42,18 @@ from tinybert.jobs.task_teacher import (
 from tinybert.measure.latency import check_length
 from tinybert.outputs import check_output
 from tinybert.progress import Reporter
-from tinybert.reporting import ANSWERS_FILE, Answers
+from tinybert.reporting import kept_answers
 from tinybert.settings import DistillSettings
 from tinybert.sizing import Fitted, reached, write_fit
 from tinybert.stages import Run, StageResult, check_no_run
-from tinybert.tasks.metrics import agreement
 from tinybert.teachers import (
     Teacher,
     cached_logits,
     fingerprint,
     has_head,
-    head_labels,
     load_encoder,
     load_tokenizer,
+    load_with_own_head,
 )
 from tinybert.training import Schedule
 from tinybert.work import check_apart
@@ -125,7 +124,7 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
     result, measured = _distilled(run, settings, rows, teacher, others, tokenizer)
     student = _loaded(run, result, rows)
     figures["teacher"] |= measured.pop("teacher")
-    answers: Answers = measured.pop("answers")
+    answers: dict[str, Any] = measured.pop("answers")
     results = figures | {
         "student": described(student, None) | measured.pop("student"),
         **measured,
@@ -142,7 +141,7 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
         "settings": plain_settings(asked),
         "versions": versions(),
     }
-    publish(run, result, results, {ANSWERS_FILE: answers.packed()})
+    publish(run, result, results, answers)
     _tell(results, reporter, run.output)
     # All met when the output was published; no process waits for what the main one does now.
     if settings.report and run.is_main:
@@ -170,6 +169,7 @@ def _distilled(
         tokenizer,
         rows.train,
         labels=("score",) if regression else rows.task.label_names,
+        answering=rows.task.answering,
     )
     teacher = frozen(
         run,
@@ -180,8 +180,9 @@ def _distilled(
         settings.batch_size,
         others,
         settings.temperature,
+        rows.task.answering,
     )
-    if not regression:
+    if not regression and rows.task.answering != "spans":
         teacher.speak_labels(rows.task.label_names)
     outputs = _outputs(run, teacher, rows)
     metric = rows.task.metric
@@ -213,14 +214,12 @@ def _distilled(
         "teacher": {"score": teacher_score, "scores": scores} | ({"each": alone} if others else {}),
         "student": {"score": score, "scores": student_scores},
         "retention": retention(score, teacher_score),
-        "agreement": agreement(logits["test"], outputs["test"]),
+        "agreement": agreement_of(logits["test"], outputs["test"], rows.test),
         "controls": {name: found["test"][metric] for name, found in controls.items()},
         "control_scores": controls,
         "start": begun.start,
         "layer_mapping": list(begun.mapping),
-        "answers": Answers(
-            logits["test"], outputs["test"], rows.test.labels, rows.test.fingerprint()
-        ),
+        "answers": kept_answers(logits["test"], outputs["test"], rows.test),
     }
 
 
@@ -252,6 +251,7 @@ def _loaded(run: Run, result: StageResult, rows: TaskRows) -> PreTrainedModel:
         result.directory,
         labels=rows.task.label_names,
         regression=rows.task.kind == "regression",
+        answering=rows.task.answering,
     )
     return model.to(run.device)  # type: ignore[no-any-return]
 
@@ -265,8 +265,7 @@ def _size(
     """
     if fitted is None or not run.is_main:  # one process measures, undisturbed by others
         return None
-    labels = head_labels(source)
-    teacher = load_encoder(source, labels=labels, regression=len(labels) == 1)
+    teacher = load_with_own_head(source)
     found = reached(fitted, teacher, student)
     units = {"max_latency": " ms", "max_size": " MB", "speedup": "x"}
     for name, figures in found.items():
@@ -289,7 +288,8 @@ def _shown(scores: dict[str, dict[str, float]], metric: str) -> str:
 
 
 def _counted(rows: TaskRows) -> str:
-    return " and ".join(f"{len(part):,} {name} rows" for name, part in rows.reported.items())
+    counts = rows.counts()
+    return " and ".join(f"{counts[name]:,} {name} rows" for name in rows.reported)
 
 
 def _dry_run(

@@ -8,19 +8,27 @@ from transformers import PreTrainedModel
 
 from tinybert.batching import tokenize
 from tinybert.errors import TinybertError
-from tinybert.evaluation import predict
+from tinybert.evaluation import predict, scores_of
 from tinybert.jobs.common import check_json, described, required
-from tinybert.jobs.predict import check_glue_flags, glue_outputs, load_with_head, outputs_of
+from tinybert.jobs.predict import (
+    check_glue_flags,
+    glue_outputs,
+    load_for_words,
+    load_with_head,
+    outputs_of,
+)
 from tinybert.jobs.similarity import run_similarity
+from tinybert.jobs.word_tasks import agreement_between, read_answered, word_tokens
 from tinybert.outputs import write_json_whole
 from tinybert.progress import Reporter
 from tinybert.settings import EvaluateSettings, ExportSettings
+from tinybert.task_heads import Answering
 from tinybert.tasks.files import read_scored
 from tinybert.tasks.glue.facts import find_glue_task
 from tinybert.tasks.glue.reader import HUB_NAME, read_glue_dev
 from tinybert.tasks.metrics import agreement, compute
 from tinybert.tasks.task import Kind, Rows, Task
-from tinybert.teachers import Teacher, aligned_labels, cached_logits
+from tinybert.teachers import Teacher, aligned_labels, cached_logits, head_of
 
 __all__ = ["run_evaluate", "scored_parts"]
 
@@ -35,6 +43,8 @@ def run_evaluate(settings: EvaluateSettings, reporter: Reporter) -> dict[str, An
     else:
         check_glue_flags(settings)
     check_json(settings.json)
+    if (answering := head_of(path)) in ("tokens", "spans"):
+        return _evaluate_words(settings, path, answering, reporter)
     model, tokenizer, names = load_with_head(path, settings.max_length)
     # The rows' class numbers are in their own order; the model's outputs are put into it.
     order: list[int] | None = None
@@ -63,6 +73,41 @@ def run_evaluate(settings: EvaluateSettings, reporter: Reporter) -> dict[str, An
                 results.setdefault("extra", {})[name] = scores
         if name == "test" and settings.teacher is not None:
             results["agreement"] = _agreement(settings, settings.teacher, task, logits, part)
+    reporter.table(f"{path} on {len(rows)} rows", ["figure", "value"], _figures(results))
+    if settings.json is not None:
+        write_json_whole(settings.json, results)
+    return results
+
+
+def _evaluate_words(
+    settings: EvaluateSettings, path: str, answering: Answering, reporter: Reporter
+) -> dict[str, Any]:
+    """The figures of a model that answers in words."""
+    model, tokenizer, names, length = load_for_words(path, settings, answering)
+    task, rows = read_answered(settings, names, answering, reporter)
+    if rows.labels is None and settings.teacher is None:
+        raise TinybertError(
+            f"{settings.data} has no labels to score against: name their column with --label, or "
+            "give a teacher to agree with by --teacher."
+        )
+    tokens = word_tokens(tokenizer, rows, task, length, settings, None, reporter, "scored")
+    with reporter.track(len(tokens), "answering rows", unit="rows") as progress:
+        outputs = predict(model, tokens, advance=progress.advance)
+    results: dict[str, Any] = {"model": described(model, None), "rows": len(rows)}
+    if tokens.labels is not None:
+        scores = scores_of(task.metric, outputs, tokens)
+        results["model"]["score"] = scores[task.metric]
+        results |= {"metric": task.metric, "scores": scores}
+    if settings.teacher is not None:
+        its_model, its_tokenizer, its_names, _ = load_for_words(
+            settings.teacher, settings, answering
+        )
+        order = aligned_labels(its_names, names)
+        its = word_tokens(
+            its_tokenizer, rows, task, length, settings, None, Reporter(quiet=True), "teacher's"
+        )
+        of_teacher = cached_logits(Teacher(its_model, its_tokenizer), its, None)[:, order]
+        results["agreement"] = agreement_between(tokens, outputs, its, of_teacher)
     reporter.table(f"{path} on {len(rows)} rows", ["figure", "value"], _figures(results))
     if settings.json is not None:
         write_json_whole(settings.json, results)

@@ -12,28 +12,43 @@ from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from tinybert.batching import TokenRows, tokenize
 from tinybert.errors import TinybertError
-from tinybert.evaluation import predict
+from tinybert.evaluation import predict, scores_of
 from tinybert.export import check_private, check_repository, model_card, push_directory
 from tinybert.export.figures import part
 from tinybert.export.markdown import last_part
-from tinybert.forms import check_finite, no_part, output_name
+from tinybert.forms import check_finite, no_part, output_names
 from tinybert.forms.sentences import SENTENCES
 from tinybert.jobs.common import described, plain_settings, required, versions
 from tinybert.jobs.evaluate import scored_parts
 from tinybert.jobs.exported_forms import Maker, Scored
-from tinybert.jobs.predict import check_glue_flags, glue_outputs, load_with_head, outputs_of
+from tinybert.jobs.predict import (
+    check_glue_flags,
+    glue_outputs,
+    load_for_words,
+    load_with_head,
+    outputs_of,
+)
+from tinybert.jobs.word_tasks import read_answered, word_tokens
 from tinybert.measure.latency import longest_input
 from tinybert.measure.parameters import parameters
 from tinybert.outputs import check_output, check_space, whole_directory, write_json_whole
 from tinybert.progress import Reporter
 from tinybert.runtimes import needs
 from tinybert.settings import ExportSettings
+from tinybert.task_heads import Answering
 from tinybert.tasks.glue.facts import find_glue_task
 from tinybert.tasks.metrics import compute
 from tinybert.tasks.reading.columns import choose_columns
 from tinybert.tasks.reading.rows import read_part
 from tinybert.tasks.reading.sources import open_source
-from tinybert.teachers import has_head, load_encoder, load_tokenizer
+from tinybert.teachers import (
+    has_head,
+    head_labels,
+    head_of,
+    load_encoder,
+    load_tokenizer,
+    load_with_own_head,
+)
 from tinybert.vocabulary import cut_vocabulary, trained_facts, vocabulary_told
 from tinybert.work import check_apart
 
@@ -187,6 +202,8 @@ def _source(
         tokenizer, model = load_tokenizer(path), load_encoder(path)
         rows = _sentences(tokenizer, model, settings.max_length)
         return _Source(path, _ready(model), tokenizer, None, rows)
+    if (answering := head_of(path)) in ("tokens", "spans"):
+        return _word_source(path, answering, settings, reporter, whole)
     longest = settings.max_length
     if settings.data is None and settings.task is None:  # nothing of that length has to fit
         longest = 1
@@ -218,6 +235,44 @@ def _source(
     check_finite(logits)
     before = compute(task.metric, logits[:, order], labels)
     scored = Scored(task.metric, order, before, logits)
+    return _Source(path, model, tokenizer, names, rows, scored)
+
+
+def _word_source(
+    path: str,
+    answering: Answering,
+    settings: ExportSettings,
+    reporter: Reporter,
+    whole: str | None,
+) -> _Source:
+    """A model that answers in words, with rows where some are given."""
+    if settings.data is None:
+        names = head_labels(path)
+        model, tokenizer = load_with_own_head(path), load_tokenizer(path)
+        rows = _sentences(tokenizer, model, settings.max_length)
+        return _Source(path, _ready(model), tokenizer, names, rows)
+    model, tokenizer, names, length = load_for_words(path, settings, answering)
+    _ready(model)
+    task, found = read_answered(settings, names, answering, reporter)
+    if found.labels is None:
+        raise TinybertError(
+            f"{settings.data} has no labels to score against: name their column with --label, or "
+            "leave --data out."
+        )
+    rows = word_tokens(tokenizer, found, task, length, settings, None, reporter, "scored")
+    asked, answering_model = rows, model
+    if whole is not None:
+        answering_model, uncut, _, _ = load_for_words(whole, settings, answering)
+        _ready(answering_model)
+        quiet = Reporter(quiet=True)
+        asked = word_tokens(uncut, found, task, length, settings, None, quiet, "scored")
+    with reporter.track(len(asked), "answering in PyTorch", unit="rows") as progress:
+        logits = predict(answering_model, asked, advance=progress.advance)
+    assert asked.asked is not None
+    assert asked.reading is not None
+    check_finite(logits[asked.asked])
+    before = scores_of(task.metric, logits, asked)
+    scored = Scored(task.metric, list(range(len(names))), before, asked.reading.settled(logits))
     return _Source(path, model, tokenizer, names, rows, scored)
 
 
@@ -280,7 +335,8 @@ def _found(
         "model": source.name,
         "architecture": type(source.model).__name__,
         "labels": None if source.names is None else list(source.names),
-        "output_name": output_name(source.model),
+        "output_name": output_names(source.model)[0],
+        "output_names": output_names(source.model),
         "inputs": list(maker.inputs),
         "asked": asked,
         "forms": forms,
@@ -289,12 +345,17 @@ def _found(
         "checked": maker.checked(),
         "metric": None if scored is None else scored.metric,
         "score_before": {} if scored is None else scored.before,
-        "scored_rows": None if scored is None else len(source.rows),
+        "scored_rows": None if scored is None else _counted(source.rows),
         "max_length": length if isinstance(length, int) else settings.max_length,
         "text_columns": trained.get("text_columns"),
         "settings": {name: last_part(value) for name, value in plain_settings(settings).items()},
         "versions": versions() | maker.versions(asked),
     }
+
+
+def _counted(rows: TokenRows) -> int:
+    """Rows, or of answers in words sentences or questions."""
+    return len(rows) if rows.reading is None else len(rows.reading)
 
 
 def _card_results(source: _Source, found: dict[str, Any]) -> dict[str, Any]:
@@ -311,6 +372,7 @@ def _card_results(source: _Source, found: dict[str, Any]) -> dict[str, Any]:
         "scored_rows": found["scored_rows"],
         "uncut": source.uncut,
         "output_name": found["output_name"],
+        "output_names": found["output_names"],
         "int8_told": None if told is None else told["told"],
     }
 

@@ -90,7 +90,12 @@ def finetune_rows(
     start = run.made("start", lambda d: save_student(d, model, tokenizer, None))
     stage = finetune_stage(rows, finetune_schedule(settings))
     result = run.run(stage, start)
-    tuned = load_encoder(result.directory, labels=stage.labels, regression=stage.regression)
+    tuned = load_encoder(
+        result.directory,
+        labels=stage.labels,
+        regression=stage.regression,
+        answering=stage.answering,
+    )
     tuned.to(run.device)
     metric = rows.task.metric
     logits = {name: predict(tuned, part) for name, part in rows.reported.items()}
@@ -113,9 +118,8 @@ def finetune_rows(
         **(more or {}),
     }
     publish(run, result, results)
-    reporter.say(
-        f"{metric} {scores['test'][metric]:.4f} on {len(rows.test)} rows; written to {run.output}"
-    )
+    count, score = rows.counts()["test"], scores["test"][metric]
+    reporter.say(f"{metric} {score:.4f} on {count} rows; written to {run.output}")
     return results
 
 
@@ -149,11 +153,12 @@ def finetune_stage(
     regression = rows.task.kind == "regression"
     return Stage(
         name=name,
-        objective=label_objective(regression),
+        objective=label_objective(regression, answering=rows.task.answering),
         schedule=schedule,
         rows=rows.train,
         labels=rows.task.label_names,
         regression=regression,
+        answering=rows.task.answering,
         evaluation=task_scores(rows.dev, rows.task.metric),
         metric=rows.task.metric,
         dropout=dropout,

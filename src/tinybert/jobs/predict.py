@@ -20,12 +20,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tinybert.batching import tokenize
 from tinybert.errors import TinybertError
-from tinybert.evaluation import predict
+from tinybert.evaluation import predict, scores_of
 from tinybert.jobs.common import required
+from tinybert.jobs.word_tasks import longest, read_answered, word_tokens
 from tinybert.measure.latency import check_length
 from tinybert.outputs import whole_file
 from tinybert.progress import Reporter
-from tinybert.settings import PredictSettings, RowSettings
+from tinybert.settings import EvaluateSettings, ExportSettings, PredictSettings, RowSettings
+from tinybert.task_heads import HEADS, Answering
 from tinybert.tasks.files import read_scored
 from tinybert.tasks.glue.facts import GlueTask, find_glue_task
 from tinybert.tasks.glue.leaderboard import check_leaderboard, submission_files, write_leaderboard
@@ -35,9 +37,24 @@ from tinybert.tasks.reading.columns import choose_columns
 from tinybert.tasks.reading.rows import read_part
 from tinybert.tasks.reading.sources import PartName, open_source
 from tinybert.tasks.task import Kind, Rows, Task
-from tinybert.teachers import aligned_labels, has_head, head_labels, load_encoder, load_tokenizer
+from tinybert.teachers import (
+    aligned_labels,
+    check_head,
+    has_head,
+    head_labels,
+    head_of,
+    load_encoder,
+    load_tokenizer,
+)
 
-__all__ = ["check_glue_flags", "check_outputs", "glue_outputs", "load_with_head", "run_predict"]
+__all__ = [
+    "check_glue_flags",
+    "check_outputs",
+    "glue_outputs",
+    "load_for_words",
+    "load_with_head",
+    "run_predict",
+]
 
 Columns = Mapping[str, NDArray[Any]]
 
@@ -52,6 +69,8 @@ def run_predict(settings: PredictSettings, reporter: Reporter) -> dict[str, Any]
     if settings.task is not None:
         return _answer_glue(settings, path, output, reporter)
     required(settings.data, "--data", "the file of rows")
+    if (answering := head_of(path)) in ("tokens", "spans"):
+        return _answer_words(settings, path, answering, output, reporter)
     if settings.metric is not None and settings.label is None:
         raise TinybertError("--metric scores against labels: name their column with --label.")
     write = _writer(output, settings.overwrite)
@@ -79,10 +98,70 @@ def load_with_head(
     tokenizer = load_tokenizer(path)
     if not has_head(path):
         raise TinybertError(f"{path} has no task head: give a fine-tuned or distilled model.")
+    check_head(path, "rows")
     names = head_labels(path)
     model = load_encoder(path, labels=names, regression=len(names) == 1)
     check_length(model, max_length)
     return model, tokenizer, names
+
+
+def load_for_words(
+    path: str, settings: EvaluateSettings | ExportSettings | PredictSettings, answering: Answering
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, tuple[str, ...], int]:
+    """A model that answers in words, its tokenizer, its label names, and tokens a row.
+
+    Raises:
+        TinybertError: no such model, no such head, or rows of that many tokens are too long.
+    """
+    tokenizer = load_tokenizer(path)
+    if not has_head(path):
+        raise TinybertError(f"{path} has no task head: give a fine-tuned or distilled model.")
+    check_head(path, answering)
+    names = head_labels(path)
+    model = load_encoder(path, labels=names, answering=answering)
+    length = longest(settings, answering, model)
+    check_length(model, length)
+    return model, tokenizer, names, length
+
+
+def _answer_words(
+    settings: PredictSettings,
+    path: str,
+    answering: Answering,
+    output: Path,
+    reporter: Reporter,
+) -> dict[str, Any]:
+    """Write an object a line: the tags of a sentence's words, or a question's answer."""
+    if settings.metric is not None and settings.label is None and answering == "tokens":
+        raise TinybertError("--metric scores against labels: name their column with --label.")
+    _writer(output, settings.overwrite)
+    if output.suffix.lower() != ".jsonl":
+        raise TinybertError(
+            f"--output {output}: {HEADS[answering].called} answers with more than a value a row: "
+            "give a file that ends in .jsonl."
+        )
+    model, tokenizer, names, length = load_for_words(path, settings, answering)
+    task, rows = read_answered(settings, names, answering, reporter, guess_label=False)
+    tokens = word_tokens(tokenizer, rows, task, length, settings, None, reporter, "answered")
+    cast(nn.Module, model).to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    with reporter.track(len(tokens), "predicting rows", unit="rows") as progress:
+        outputs = predict(model, tokens, advance=progress.advance)
+    assert tokens.asked is not None
+    assert tokens.reading is not None
+    if not np.isfinite(outputs[tokens.asked]).all():
+        raise TinybertError(
+            "the model's outputs contain NaN or infinity: train it again with a lower learning "
+            "rate or in float32."
+        )
+    answers = tokens.reading.answered(outputs)
+    results: dict[str, Any] = {"model": path, "files": {str(output): len(answers)}}
+    if tokens.labels is not None and settings.label is not None:
+        results["scores"] = scores_of(task.metric, outputs, tokens)
+    with whole_file(output) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+        for answer in answers:
+            file.write(json.dumps(answer, ensure_ascii=False) + "\n")
+    _show(results, {}, reporter)
+    return results
 
 
 def outputs_of(names: Sequence[str], task: Task) -> list[int]:

@@ -6,7 +6,7 @@ What is not to be had any more, rows or teacher, leaves a sentence on the page a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,33 @@ from tinybert.errors import TinybertError
 from tinybert.evaluation import predict
 from tinybert.jobs.common import required
 from tinybert.jobs.rows import task_texts
+from tinybert.jobs.word_tasks import word_tokens
 from tinybert.label_matching import match_labels
 from tinybert.measure import latency
 from tinybert.measure.latency import longest_input
 from tinybert.outputs import whole_file
 from tinybert.progress import Reporter
-from tinybert.reporting import REPORT_FILE, Answers, Contents, FinishedRun, read_run, render
+from tinybert.reporting import (
+    REPORT_FILE,
+    Answers,
+    Contents,
+    FinishedRun,
+    load_told,
+    read_run,
+    render,
+)
 from tinybert.reporting.attention import LONGEST, AttentionMaps, attention_maps
 from tinybert.settings import DistillSettings, ReportSettings
 from tinybert.tasks.demo.task import demo_task
-from tinybert.tasks.task import Rows
-from tinybert.teachers import has_head, head_labels, label_names, load_encoder, load_tokenizer
+from tinybert.tasks.task import Rows, TaskData
+from tinybert.teachers import (
+    aligned_labels,
+    has_head,
+    label_names,
+    load_encoder,
+    load_tokenizer,
+    load_with_own_head,
+)
 
 __all__ = ["report_beside", "run_report"]
 
@@ -111,8 +127,11 @@ def gathered(
     student, tokenizer = _student(run)
     if teacher is None:
         teacher = _teacher(run, settings, missing, reporter)
-    rows = _rows(run, settings, tokenizer, missing, reporter) if run.has_head else None
-    if run.has_head:
+    if run.answering != "rows":
+        contents.told = _told(run, settings, student, teacher, tokenizer, missing, reporter)
+    in_rows = run.has_head and run.answering == "rows"
+    rows = _rows(run, settings, tokenizer, missing, reporter) if in_rows else None
+    if in_rows:
         contents.answers = _answers(run, student, teacher, rows, missing, reporter)
         if rows is not None and contents.answers is not None:
             if contents.answers.rows == rows.tokens.fingerprint():
@@ -131,7 +150,8 @@ def gathered(
         missing["latency"] = "Latency was not measured, as --no-latency asks."
     if teacher is not None:
         texts = contents.texts
-        sentence = settings.sentence or _short_row(tokenizer, texts) or [OWN_SENTENCE]
+        example = list(map(str, (contents.told or {}).get("example") or ()))
+        sentence = settings.sentence or _short_row(tokenizer, texts) or example or [OWN_SENTENCE]
         contents.maps = _maps(run, teacher, student, tokenizer, sentence, missing)
     return contents
 
@@ -139,7 +159,10 @@ def gathered(
 def _student(run: FinishedRun) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     tokenizer = load_tokenizer(run.directory)
     labels = run.labels if run.has_head else None
-    return load_encoder(run.directory, labels=labels, regression=run.regression), tokenizer
+    model = load_encoder(
+        run.directory, labels=labels, regression=run.regression, answering=run.answering
+    )
+    return model, tokenizer
 
 
 def _teacher(
@@ -155,9 +178,8 @@ def _teacher(
         return None
     place = settings.teacher or _teacher_place(run)
     try:
-        if run.has_head and has_head(place):
-            labels = head_labels(place)
-            return load_encoder(place, labels=labels, regression=len(labels) == 1)
+        if run.has_head and has_head(place, run.answering):
+            return load_with_own_head(place)
         if run.has_head:
             raise TinybertError(f"{place} has no task head: the fine-tuned teacher is needed.")
         return load_encoder(place)
@@ -185,6 +207,51 @@ def _found(path: str, run: FinishedRun) -> str:
     """A path as the run had it; one that is relative may be so to the student's neighbours."""
     beside = run.directory.resolve().parent / path
     return str(beside) if not Path(path).expanduser().exists() and beside.exists() else path
+
+
+def _told(
+    run: FinishedRun,
+    settings: ReportSettings,
+    student: PreTrainedModel,
+    teacher: PreTrainedModel | None,
+    tokenizer: PreTrainedTokenizerBase,
+    missing: dict[str, str],
+    reporter: Reporter,
+) -> dict[str, Any] | None:
+    """Of answers in words what the run kept; else answered anew, where rows and models are."""
+    kept = load_told(run.directory)
+    if kept is not None:
+        return kept
+    given = any((settings.data, settings.dev, settings.test))
+    try:
+        data, asked = _data(run, settings)
+        assert data.test is not None
+        task = data.task
+        if task.answering == "tokens" and not task.label_names:  # no tags: the model's
+            task = replace(task, label_names=run.labels)
+        rows = word_tokens(
+            tokenizer, data.test, task, asked.max_length, asked, None, reporter, "reported"
+        )
+    except TinybertError as error:
+        if given:
+            raise
+        reporter.say(f"the rows: {error}")
+        missing["answers"] = (
+            "The rows are not to be had any more, so the answers to them cannot be shown; name "
+            "their place with --data."
+        )
+        return None
+    models = {"student": student} | ({} if teacher is None else {"teacher": teacher})
+    outputs = {}
+    for name, model in models.items():
+        with reporter.track(len(rows), f"the {name}'s answers", unit="rows") as progress:
+            found = predict(model, rows, advance=progress.advance)
+        if task.answering == "tokens":
+            own = run.labels if name == "student" else label_names(model.config)
+            found = found[:, aligned_labels(own, task.label_names)]
+        outputs[name] = found
+    assert rows.reading is not None
+    return rows.reading.told(outputs["student"], outputs.get("teacher"))
 
 
 @dataclass(frozen=True)
@@ -220,19 +287,25 @@ def _rows(
 
 
 def _read(run: FinishedRun, settings: ReportSettings) -> Rows:
-    quiet, seed = Reporter(quiet=True), int(run.settings.get("seed") or 0)
+    seed = int(run.settings.get("seed") or 0)
     if run.results.get("task") == DEMO_TASK and not run.settings.get("data"):
         data = demo_task(seed)
         assert data.test is not None
         return data.test
+    data, _ = _data(run, settings)
+    assert data.test is not None
+    return data.test
+
+
+def _data(run: FinishedRun, settings: ReportSettings) -> tuple[TaskData, DistillSettings]:
+    """All parts of the run's rows, and the settings that they were read by."""
     known = {field.name for field in fields(DistillSettings)}
     asked = {name: value for name, value in run.settings.items() if name in known}
     for name in ("data", "dev", "test"):
         place = getattr(settings, name) or asked.get(name)
         asked[name] = None if place is None else _found(str(place), run)
-    data = task_texts(DistillSettings(**asked), quiet)
-    assert data.test is not None
-    return data.test
+    plain = DistillSettings(**asked)
+    return task_texts(plain, Reporter(quiet=True)), plain
 
 
 def _answers(

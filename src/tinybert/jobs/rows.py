@@ -14,8 +14,16 @@ from transformers import PreTrainedTokenizerBase
 from tinybert.batching import TokenRows, TrainingRows, length_batches, tokenize
 from tinybert.errors import TinybertError
 from tinybert.jobs.common import required
+from tinybert.jobs.word_tasks import read_words, word_tokens
 from tinybert.progress import Reporter
-from tinybert.settings import AugmentSettings, DistillSettings, FinetuneSettings, TrimSettings
+from tinybert.settings import (
+    AugmentSettings,
+    DistillSettings,
+    FinetuneSettings,
+    QuestionSettings,
+    TrimSettings,
+)
+from tinybert.settings.kinds import word_task
 from tinybert.tasks.files import read_task
 from tinybert.tasks.glue.facts import find_glue_task
 from tinybert.tasks.glue.reader import HUB_NAME, read_glue
@@ -50,7 +58,10 @@ class TaskRows:
     def counts(self) -> dict[str, int]:
         """Number of rows of each part."""
         parts = {"train": self.train, "dev": self.dev, "test": self.test} | self.extra
-        return {name: len(part) for name, part in parts.items()}
+        return {
+            name: len(part) if part.reading is None else len(part.reading)
+            for name, part in parts.items()
+        }
 
 
 def halves(rows: Rows, seed: int) -> tuple[Rows, Rows]:
@@ -58,7 +69,7 @@ def halves(rows: Rows, seed: int) -> tuple[Rows, Rows]:
 
     Rows with the same texts stay together.
     """
-    groups = np.unique(text_hashes(rows.texts), return_inverse=True)[1].reshape(-1)
+    groups = np.unique(text_hashes(rows.alike), return_inverse=True)[1].reshape(-1)
     sizes = np.bincount(groups)
     if len(sizes) < 2:
         raise TinybertError(
@@ -89,6 +100,7 @@ def task_rows(
         settings.max_length,
         data.extra,
         reporter,
+        settings,
     )
 
 
@@ -123,6 +135,9 @@ def _read(
     settings: FinetuneSettings | DistillSettings | AugmentSettings | TrimSettings,
     reporter: Reporter,
 ) -> TaskData:
+    if word_task(settings.task) is not None:
+        assert isinstance(settings, FinetuneSettings | DistillSettings)
+        return read_words(settings, reporter)
     asked = settings.task.strip().casefold()
     kinds: dict[str, Kind] = {"classification": "classification", "regression": "regression"}
     if asked == "auto" or asked in kinds:
@@ -139,7 +154,7 @@ def _read(
             dev_share=settings.dev_share,
             reporter=reporter,
         )
-    _check_glue(settings.task, list(kinds))
+    _check_glue(settings.task, [*kinds, "token-classification", "question-answering"])
     own = {"--text": settings.text, "--label": settings.label, "--labels": settings.labels}
     own |= {"--dev": settings.dev, "--test": settings.test}
     for name, value in own.items():
@@ -173,7 +188,8 @@ def _check_glue(task: str, kinds: list[str]) -> None:
         find_glue_task(task)
     except TinybertError as error:
         raise TinybertError(
-            f"--task: for data of one's own say {' or '.join(kinds)}, or nothing; {error}"
+            f"--task: for data of one's own say {', '.join(kinds[:-1])} or {kinds[-1]}, or "
+            f"nothing; {error}"
         ) from None
 
 
@@ -198,17 +214,24 @@ def tokenized(
     max_length: int,
     extra: Mapping[str, Rows] | None = None,
     reporter: Reporter | None = None,
+    settings: QuestionSettings | None = None,
 ) -> TaskRows:
-    """Token rows of a task's parts."""
+    """Token rows of a task's parts; ``settings`` say how passages are cut and answers found."""
     reporter = reporter or Reporter(quiet=True)
     parts = {"train": train, "dev": dev, "test": test} | dict(extra or {})
     done: dict[str, TokenRows] = {}
     with reporter.track(sum(map(len, parts.values())), "tokenizing", unit="rows") as progress:
         for name, rows in parts.items():
+            if task.answering != "rows":
+                done[name] = word_tokens(
+                    tokenizer, rows, task, max_length, settings, progress.advance, reporter, name
+                )
+                continue
             done[name] = tokenize(
                 tokenizer, rows.texts, max_length, rows.labels, advance=progress.advance
             )
-    if cut := sum(part.cut for part in done.values()):
+    cut = sum(part.cut for part in done.values())
+    if cut and task.answering == "rows":
         total = sum(map(len, done.values()))
         reporter.say(f"{cut:,} of {total:,} rows are longer than {max_length} tokens and are cut")
     return TaskRows(

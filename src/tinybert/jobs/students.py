@@ -30,6 +30,7 @@ from tinybert.stages import Run, save_student
 from tinybert.students import check_start, parse_shape, shape_of, start_student
 from tinybert.students.heads import reorder_outputs
 from tinybert.students.shapes import Shape
+from tinybert.task_heads import Answering
 from tinybert.teachers import (
     Teacher,
     aligned_labels,
@@ -40,6 +41,7 @@ from tinybert.teachers import (
     label_names,
     load_encoder,
     load_tokenizer,
+    load_with_own_head,
     set_labels,
     tokenizers_agree,
 )
@@ -138,8 +140,7 @@ def student_print(settings: StudentSettings) -> dict[str, str]:
     given = Path(settings.student)
     if not given.is_dir():
         return {}
-    names = head_labels(given) if has_head(given) else None
-    model = load_encoder(given, labels=names, regression=names is not None and len(names) == 1)
+    model = load_with_own_head(given)
     file = given / PROJECTIONS_FILE
     projections = hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.is_file() else ""
     return {"student weights": f"{fingerprint(model)} {projections}".strip()}
@@ -164,6 +165,7 @@ def begin_student(
     rows: TrainingRows,
     name: str = "start",
     labels: Sequence[str] | None = None,
+    answering: Answering = "rows",
 ) -> Begun:
     """The directory that the first stage takes: a given student, or one started from the teacher.
 
@@ -179,7 +181,7 @@ def begin_student(
             raise TinybertError(
                 f"{given} is a student already: leave out --start, or name a shape instead."
             )
-        return _given_student(run, given, settings, weights, teacher, tokenizer, labels)
+        return _given_student(run, given, settings, weights, teacher, tokenizer, labels, answering)
     shape = parse_shape(student.student, teacher.config)
     start, why = resolve_start(student.start, teacher, shape)
     mapping = layer_mapping(student.layer_mapping, shape.layers, teacher.config.num_hidden_layers)
@@ -223,6 +225,7 @@ def _given_student(
     teacher: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     labels: Sequence[str] | None,
+    answering: Answering = "rows",
 ) -> Begun:
     config = load_encoder(given).config
     _check_given(given, config, teacher, tokenizer)
@@ -235,7 +238,7 @@ def _given_student(
     projected = (given / PROJECTIONS_FILE).is_file()
     if not projected:
         run.reporter.say(f"{given} has no projections: they start at random")
-    own = head_labels(given) if has_head(given) else None
+    own = head_labels(given) if has_head(given, answering) else None
     if projected and (own is None or labels is None or tuple(own) == tuple(labels)):
         return Begun(given, mapping, objective, config)
     fits = own is not None and (labels is None or _same_labels(own, labels))
@@ -248,7 +251,8 @@ def _given_student(
         model = load_encoder(
             given,
             labels=own if fits else None,
-            regression=own is not None and fits and len(own) == 1,
+            regression=answering == "rows" and own is not None and fits and len(own) == 1,
+            answering=answering,
         )
         if fits and labels and len(labels) > 1:
             speak_labels(model, labels)
@@ -304,6 +308,7 @@ def frozen(
     batch_size: int,
     others: Sequence[PreTrainedModel] = (),
     temperature: float = 1.0,
+    answering: Answering = "rows",
 ) -> Teacher:
     """``model`` as this run's teacher, in the precision that the run chose; ``others`` answer with
     it, see :class:`~tinybert.ensemble.Ensemble`."""
@@ -316,5 +321,7 @@ def frozen(
     )
     if not further:
         return first
-    regression = model.config.num_labels == 1
-    return Ensemble(first, further, regression=regression, temperature=temperature)
+    values = answering == "rows" and model.config.num_labels == 1
+    return Ensemble(
+        first, further, answering="values" if values else answering, temperature=temperature
+    )

@@ -17,6 +17,7 @@ from tinybert.objectives import prediction_objective
 from tinybert.progress import Reporter
 from tinybert.projections import Projections
 from tinybert.settings import DistillSettings
+from tinybert.settings.kinds import word_task
 from tinybert.stages import Run, Stage
 from tinybert.students import fit_heads
 from tinybert.tasks.glue.facts import GLUE, find_glue_task
@@ -34,7 +35,8 @@ def epochs_of(settings: DistillSettings, rows: int) -> tuple[float, str]:
     if settings.intermediate_epochs is not None:
         return settings.intermediate_epochs, "as asked"
     task = settings.task.strip().casefold()
-    if task not in ("auto", "classification", "regression"):
+    own = task in ("auto", "classification", "regression") or word_task(task) is not None
+    if not own:
         return float(_PAPER_EPOCHS[find_glue_task(task).name]), "the paper's for this task"
     if rows <= MANY_ROWS:
         return 20.0, "the paper's"
@@ -76,6 +78,7 @@ def distillation_stages(
                 rows=replace(rows.train, targets=None),
                 labels=names,
                 regression=regression,
+                answering=rows.task.answering,
                 teacher=teacher,
                 evaluation=held_out_losses(rows.dev, teacher, settings.token_budget),
                 dropout=settings.dropout,
@@ -85,7 +88,9 @@ def distillation_stages(
         stages.append(
             Stage(
                 name=f"{prefix}prediction",
-                objective=prediction_objective(settings.temperature, regression),
+                objective=prediction_objective(
+                    settings.temperature, regression, answering=rows.task.answering
+                ),
                 schedule=Schedule(
                     epochs=settings.prediction_epochs,
                     learning_rate=settings.prediction_learning_rate,
@@ -95,6 +100,7 @@ def distillation_stages(
                 rows=with_targets(run, teacher, rows.train, reporter),
                 labels=names,
                 regression=regression,
+                answering=rows.task.answering,
                 prepare=_head(settings, rows, teacher, student, run.seed),
                 dropout=settings.dropout,
                 **_choice(run, rows, teacher, reporter, settings.token_budget),
@@ -160,11 +166,14 @@ def control_stages(
     schedule = replace(last.schedule, steps=steps, learning_rate=settings.prediction_learning_rate)
     logits = Stage(
         name=f"{prefix}control-logits",
-        objective=prediction_objective(settings.temperature, last.regression),
+        objective=prediction_objective(
+            settings.temperature, last.regression, answering=last.answering
+        ),
         schedule=schedule,
         rows=with_targets(run, teacher, rows.train, reporter),
         labels=last.labels,
         regression=last.regression,
+        answering=last.answering,
         dropout=settings.dropout,
         **_choice(run, rows, teacher, reporter, settings.token_budget),
     )

@@ -23,10 +23,13 @@ from tinybert.jobs.rows import TaskRows, listed
 from tinybert.label_matching import match_labels, says_nothing
 from tinybert.progress import Reporter
 from tinybert.settings import DistillSettings, FinetuneSettings
+from tinybert.task_heads import SPAN_LABELS, Answering
 from tinybert.tasks.metrics import default_metric, metric_kind
+from tinybert.tasks.tagging import TaggedReading, are_entity_tags
 from tinybert.tasks.task import Kind
 from tinybert.teachers import (
     aligned_labels,
+    check_head,
     has_head,
     head_labels,
     load_encoder,
@@ -52,7 +55,9 @@ def task_teacher(
         TinybertError: teacher and data do not fit, or the order of its labels is suspicious.
     """
     path = str(settings.teacher)
-    if not has_head(path):
+    answering = rows.task.answering
+    check_head(path, answering, "a plain encoder, which is fine-tuned first, or")
+    if not has_head(path, answering):
         return _with_new_head(settings, rows, path), rows
     problem = AutoConfig.from_pretrained(path).problem_type
     if problem == "multi_label_classification":
@@ -69,6 +74,8 @@ def task_teacher(
                 f"outputs ({', '.join(names[:10])}): name one for each, in their order."
             )
         names = tuple(given)
+    if answering == "spans":  # starts and ends are what they are
+        return _loaded(path, names, False, answering), rows
     rows = _settled(rows, names)
     if given is not None and not says_nothing(rows.task.label_names):
         known = {name.strip().casefold() for name in rows.task.label_names}
@@ -78,8 +85,7 @@ def task_teacher(
                 f"labels are {', '.join(rows.task.label_names[:10])}."
             )
     regression = rows.task.kind == "regression"
-    model = load_encoder(path, labels=names, regression=regression)
-    model.to(PartialState(cpu=not torch.cuda.is_available()).device)
+    model = _loaded(path, names, regression, answering)
     if regression or rows.task.label_column is None:
         return model, rows
     return model, _matched(model, names, rows, reporter, given is not None)
@@ -103,8 +109,10 @@ def other_teachers(
         TinybertError: one has no head, another tokenizer, or other labels than the first.
     """
     found = []
+    answering = rows.task.answering
     for path in settings.ensemble:
-        if not has_head(path):
+        check_head(path, answering, "a further teacher that is")
+        if not has_head(path, answering):
             raise TinybertError(
                 f"--ensemble {path} is an encoder without a task head: fine-tune it with `tinybert "
                 "finetune` first, only --teacher may be plain."
@@ -117,14 +125,18 @@ def other_teachers(
         names = head_labels(path)
         regression = rows.task.kind == "regression"
         expected = 1 if regression else len(rows.task.label_names)
+        if answering == "spans":
+            expected = len(SPAN_LABELS)
         if len(names) != expected:
             raise TinybertError(
                 f"--ensemble {path} gives {len(names)} outputs ({', '.join(names[:10])}) where "
                 f"{expected} are wanted: teachers of one student answer with the same labels."
             )
-        model = load_encoder(path, labels=names, regression=regression)
-        model.to(PartialState(cpu=not torch.cuda.is_available()).device)
-        if not regression and rows.task.label_column is not None:
+        model = _loaded(path, names, regression, answering)
+        if regression or answering == "spans":
+            found.append(model)
+            continue
+        if rows.task.label_column is not None:
             settled = _matched(model, names, rows, reporter, False)
             if settled.task.label_names != rows.task.label_names:
                 raise TinybertError(
@@ -132,7 +144,7 @@ def other_teachers(
                     f"--teacher {', '.join(rows.task.label_names[:10])}: give that one as "
                     "--teacher whose labels are words, or name the data's classes with --labels."
                 )
-        elif not regression:
+        else:
             _check_same_labels(path, names, rows.task.label_names)
         found.append(model)
     return found
@@ -150,9 +162,24 @@ def _check_same_labels(path: str, names: Sequence[str], first: Sequence[str]) ->
         ) from None
 
 
+def _loaded(
+    path: str, names: Sequence[str], regression: bool, answering: Answering
+) -> PreTrainedModel:
+    model = load_encoder(path, labels=names, regression=regression, answering=answering)
+    model.to(PartialState(cpu=not torch.cuda.is_available()).device)
+    return model
+
+
 def _settled(rows: TaskRows, names: tuple[str, ...]) -> TaskRows:
     """The rows' task as the teacher's head allows it; without labels it is the teacher's."""
     task = rows.task
+    if task.answering == "tokens":
+        if task.label_column is not None:
+            return rows
+        metric = "entity_f1" if are_entity_tags(names) else "token_accuracy"
+        return replace(
+            _with_names(rows, names), task=replace(task, label_names=names, metric=metric)
+        )
     kind: Kind = "regression" if len(names) == 1 else "classification"
     if task.label_column is None:
         metric = task.metric if metric_kind(task.metric) == kind else default_metric(kind)
@@ -183,11 +210,33 @@ def _matched(
     if sample is not None and len(names) == len(rows.task.label_names):
         with reporter.track(len(sample), "testing the teacher's labels", unit="rows") as progress:
             logits = predict(model, sample, advance=progress.advance)
+            if sample.asked is not None:
+                logits = logits[sample.asked]
     truth = None if sample is None else sample.labels
+    if sample is not None and sample.asked is not None and truth is not None:
+        truth = truth[sample.asked]
     matching = match_labels(names, rows.task.label_names, logits, truth, said=said)
     reporter.say(f"teacher: {matching.note}")
     set_labels(model, matching.names)
+    if rows.task.answering == "tokens":
+        rows = _with_names(rows, matching.labels)
     return replace(rows, task=replace(rows.task, label_names=matching.labels))
+
+
+def _with_names(rows: TaskRows, names: tuple[str, ...]) -> TaskRows:
+    """Rows of tagged words whose tags are called so."""
+
+    def named(part: TokenRows) -> TokenRows:
+        assert isinstance(part.reading, TaggedReading)
+        return replace(part, reading=replace(part.reading, names=names))
+
+    return replace(
+        rows,
+        train=named(rows.train),
+        dev=named(rows.dev),
+        test=named(rows.test),
+        extra={name: named(part) for name, part in rows.extra.items()},
+    )
 
 
 def _labelled_sample(rows: TaskRows) -> TokenRows | None:
@@ -195,7 +244,9 @@ def _labelled_sample(rows: TaskRows) -> TokenRows | None:
     labels = rows.train.labels
     if labels is None:
         return None
-    order = np.random.default_rng(0).permutation(len(labels))
+    order = np.random.default_rng(0).permutation(len(rows.train))
+    if rows.train.asked is not None:  # of tagged words whole sentences
+        return rows.train.take(np.sort(order[:TESTED_ROWS]))
     each = max(LEAST_OF_A_CLASS, TESTED_ROWS // len(rows.task.label_names))
     taken = [order[labels[order] == k][:each] for k in range(len(rows.task.label_names))]
     return rows.train.take(np.sort(np.concatenate(taken)))
@@ -213,7 +264,10 @@ def _with_new_head(settings: DistillSettings, rows: TaskRows, path: str) -> PreT
             "it out."
         )
     return load_encoder(
-        path, labels=rows.task.label_names, regression=rows.task.kind == "regression"
+        path,
+        labels=rows.task.label_names,
+        regression=rows.task.kind == "regression",
+        answering=rows.task.answering,
     )
 
 
@@ -227,7 +281,11 @@ def fine_tuned(
     path = str(settings.teacher)
     output = kept_teacher(settings)
     regression = rows.task.kind == "regression"
-    labels = rows.task.label_names
+    head: dict[str, Any] = {
+        "labels": rows.task.label_names,
+        "regression": regression,
+        "answering": rows.task.answering,
+    }
     own = FinetuneSettings(
         **{name: getattr(settings, name) for name in _SHARED},
         model=path,
@@ -239,7 +297,7 @@ def fine_tuned(
     if output.exists():
         if _inputs_of(output) == finetune_inputs(own, rows, encoder):
             reporter.say(f"{path} has no task head; taking the teacher made of it in {output}")
-            return load_encoder(output, labels=labels, regression=regression)
+            return load_encoder(output, **head)
         if not settings.overwrite:
             raise TinybertError(
                 f"{output} is there already and is not this encoder fine-tuned on these rows: "
@@ -247,7 +305,7 @@ def fine_tuned(
             )
     reporter.heading(f"Teacher: {path} has no task head, so it is fine-tuned first")
     finetune_rows(own, rows, encoder, tokenizer, reporter)
-    return load_encoder(output, labels=labels, regression=regression)
+    return load_encoder(output, **head)
 
 
 def kept_teacher(settings: DistillSettings) -> Path:
@@ -259,6 +317,7 @@ def kept_teacher(settings: DistillSettings) -> Path:
 _SHARED = (
     *("data", "dev", "test", "dev_share", "task", "labels", "rows", "text", "label", "metric"),
     *("max_length", "seed", "resume", "overwrite", "precision", "attention", "token_budget"),
+    *("stride", "max_answer_length", "n_best", "null_threshold", "no_answer"),
     *("batch_size", "warmup", "log_every", "gradient_norms_every", "tensorboard"),
 )
 """Settings of a distillation that its teacher's fine-tuning takes over."""

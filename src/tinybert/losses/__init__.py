@@ -22,10 +22,13 @@ from tinybert.losses.prediction import (
 )
 from tinybert.losses.ratio import Ratio
 from tinybert.losses.reference import reference_attention_loss, reference_hidden_loss
+from tinybert.losses.spans import ENDS, STARTS, span_cross_entropy, span_label_loss
 
 __all__ = [
     "DEFAULT_CROSSOVER",
+    "ENDS",
     "IGNORED",
+    "STARTS",
     "Ratio",
     "attention_distribution_loss",
     "attention_loss",
@@ -42,4 +45,6 @@ __all__ = [
     "regression_loss",
     "relation_loss",
     "soft_cross_entropy",
+    "span_cross_entropy",
+    "span_label_loss",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,42 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinybert.batching import TokenRows
 from tinybert.errors import TinybertError
 
-__all__ = ["ANSWERS_FILE", "Answers"]
+__all__ = ["ANSWERS_FILE", "WORDS_FILE", "Answers", "kept_answers", "load_told"]
 
 ANSWERS_FILE = "answers.npz"
+WORDS_FILE = "answers.json"
+"""Of tasks that are answered in words: what the page tells of the answers, texts included."""
+
+
+def kept_answers(
+    student: NDArray[np.float32], teacher: NDArray[np.float32] | None, rows: TokenRows
+) -> dict[str, Any]:
+    """File → content: the answers to the rows reported on, to be kept beside the student."""
+    if rows.reading is not None:
+        return {WORDS_FILE: rows.reading.told(student, teacher)}
+    return {ANSWERS_FILE: Answers(student, teacher, rows.labels, rows.fingerprint()).packed()}
+
+
+def load_told(directory: Path) -> dict[str, Any] | None:
+    """What a run kept of answers in words; ``None`` where it kept nothing.
+
+    Raises:
+        TinybertError: the file is broken.
+    """
+    file = directory / WORDS_FILE
+    if not file.is_file():
+        return None
+    try:
+        found: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        missing = {"kind", "rows", "classes", "differ", "differing"} - found.keys()
+    except (ValueError, AttributeError) as error:
+        raise _broken(file, type(error).__name__) from None
+    if missing:
+        raise _broken(file, f"it has no {' and no '.join(sorted(missing))}")
+    return found
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,11 @@ class ClassRow:
     recall: float
     f1: float
 
+    @property
+    def middle(self) -> tuple[float, float]:
+        """The figures between number and F1, as the table shows them."""
+        return self.precision, self.recall
+
 
 @dataclass(frozen=True)
 class Confusions:

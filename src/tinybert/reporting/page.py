@@ -23,6 +23,7 @@ from tinybert.reporting.classes import (
     value_figures,
 )
 from tinybert.reporting.run import FinishedRun
+from tinybert.reporting.words import HEADINGS, word_classes, word_differing
 
 __all__ = ["Contents", "render"]
 
@@ -44,6 +45,7 @@ class Contents:
         latency: input → ``teacher`` and ``student`` → ``median`` in milliseconds and what it was
             measured under, as ``results.json`` has it.
         rows: rows shown where teacher and student differ, at most.
+        told: of answers in words, what :meth:`tinybert.batching.Reading.told` says.
         missing: part of the page (``answers``, ``texts``, ``differ``, ``attention``, ``latency``,
             ``log``) → one sentence on why it is not there.
     """
@@ -54,6 +56,7 @@ class Contents:
     maps: AttentionMaps | None = None
     latency: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     rows: int = 50
+    told: Mapping[str, Any] | None = None
     missing: dict[str, str] = field(default_factory=dict)
 
 
@@ -108,9 +111,14 @@ def _parts(run: FinishedRun, said: Mapping[str, Any]) -> list[tuple[str, str]]:
     found += [("scores", "Scores")] if said["scores"] else []
     found += [("size", "Size and speed"), ("learning", "How it learned")]
     if run.has_head:
-        found.append(("classes", "Value by value" if run.regression else "Class by class"))
+        found.append(("classes", _heading(run)))
         found.append(("differ", "Where they differ"))
     return [*found, ("attention", "Where they look"), ("settings", "Settings")]
+
+
+def _heading(run: FinishedRun) -> str:
+    usual = "Value by value" if run.regression else "Class by class"
+    return HEADINGS.get(run.answering, usual)
 
 
 def _overview(contents: Contents) -> dict[str, Any]:
@@ -160,6 +168,10 @@ def _classes(contents: Contents) -> dict[str, Any]:
     said: dict[str, Any] = dict.fromkeys(("classes_told",), "")
     said |= {name: [] for name in ("classes", "teacher_f1", "matrices", "confused")}
     said |= {"values": [], "scatters": []}
+    said["class_heads"] = ["class", "rows", "precision", "recall", "F1"]
+    said["classes_heading"] = _heading(run)
+    if contents.told is not None:
+        return said | word_classes(contents.told)
     if answers is None:
         return said
     if run.regression:
@@ -214,6 +226,8 @@ def _differing(contents: Contents) -> dict[str, Any]:
     run, answers = contents.run, contents.answers
     said: dict[str, Any] = {"differing": [], "differ_told": "", "split": [], "split_told": ""}
     said["labelled"] = answers is not None and answers.labels is not None
+    if contents.told is not None:
+        return said | word_differing(contents.told, contents.rows)
     if answers is None or answers.teacher is None:
         return said
     found = differing_rows(answers, run.labels, contents.texts, contents.rows)

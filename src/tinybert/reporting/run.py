@@ -11,6 +11,7 @@ from typing import Any
 from tinybert.errors import TinybertError
 from tinybert.export.figures import number, part
 from tinybert.mapping import layer_mapping
+from tinybert.task_heads import Answering, answering_of
 
 __all__ = ["FinishedRun", "read_run"]
 
@@ -27,6 +28,7 @@ class FinishedRun:
         log: entries of ``log.jsonl``, oldest first; empty where there is none.
         labels: names of the head's outputs; empty for an encoder.
         regression: the head gives one value.
+        answering: what the head answers; of an encoder ``rows``.
     """
 
     directory: Path
@@ -34,6 +36,7 @@ class FinishedRun:
     log: tuple[Mapping[str, Any], ...]
     labels: tuple[str, ...]
     regression: bool
+    answering: Answering = "rows"
 
     @property
     def name(self) -> str:
@@ -104,8 +107,8 @@ def read_run(directory: str | Path) -> FinishedRun:
             f"{directory / RESULTS_FILE} tells of no student: it was not written by `tinybert "
             "distill`, `general`, `finetune` or `demo`."
         )
-    labels, regression = _head(directory)
-    return FinishedRun(directory, results, _log(directory), labels, regression)
+    labels, regression, answering = _head(directory)
+    return FinishedRun(directory, results, _log(directory), labels, regression, answering)
 
 
 def _of_many(directory: Path, verb: str) -> TinybertError:
@@ -152,8 +155,8 @@ def _log(directory: Path) -> tuple[Mapping[str, Any], ...]:
     return tuple(entries)
 
 
-def _head(directory: Path) -> tuple[tuple[str, ...], bool]:
-    """Names of the head's outputs, and whether it gives one value."""
+def _head(directory: Path) -> tuple[tuple[str, ...], bool, Answering]:
+    """Names of the head's outputs, whether it gives one value, and what it answers."""
     file = directory / "config.json"
     try:
         config = json.loads(file.read_text("utf-8"))
@@ -164,6 +167,10 @@ def _head(directory: Path) -> tuple[tuple[str, ...], bool]:
         raise TinybertError(
             f"{file} cannot be read ({error}): give the directory of a finished student."
         ) from None
-    if not any("SequenceClassification" in name for name in classes):
-        return (), False
-    return names or ("0", "1"), config.get("problem_type") == "regression" or len(names) == 1
+    answering = answering_of(classes)
+    if answering is None:
+        return (), False, "rows"
+    if answering != "rows":
+        return names or ("0", "1"), False, answering
+    regression = config.get("problem_type") == "regression" or len(names) == 1
+    return names or ("0", "1"), regression, answering

@@ -303,7 +303,12 @@ def settings_rows(run: FinishedRun) -> list[tuple[str, str, bool]]:
         if isinstance(cls, type) and dataclasses.is_dataclass(cls):
             fields = dataclasses.fields(cls)
             if {field.name for field in fields} == set(asked):
-                defaults = {field.name: field.default for field in fields}
+                defaults = {
+                    field.name: field.metadata.get("usual")
+                    if field.default is None
+                    else field.default
+                    for field in fields
+                }
     rows = []
     for name, value in asked.items():
         shown = last_part(value)

@@ -18,9 +18,14 @@ def setting(
     least: float | None = None,
     above: float | None = None,
     most: float | None = None,
+    usual: Any = None,
 ) -> Any:
-    """A field with its help text, the group it is listed under, and bounds of its value."""
+    """A field with its help text, the group it is listed under, and bounds of its value.
+
+    ``usual`` is what a default of None comes to where nothing else is asked.
+    """
     metadata = {"help": help, "group": group, "least": least, "above": above, "most": most}
+    metadata["usual"] = usual
     if isinstance(default, (list, dict)):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)

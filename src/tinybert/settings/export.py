@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from tinybert.settings.base import setting
-from tinybert.settings.shared import RowSettings
+from tinybert.settings.shared import QuestionSettings, RowSettings
 
 __all__ = ["ExportSettings", "Int8"]
 
@@ -15,12 +15,12 @@ Int8 = Literal["auto", "rows", "static", "blocks", "dynamic"]
 
 
 @dataclass
-class ExportSettings(RowSettings):
+class ExportSettings(QuestionSettings, RowSettings):
     """Write a model for other engines: ONNX, int8, OpenVINO; each checked against PyTorch."""
 
     model: str | None = setting(
         None,
-        "classifier, regressor or encoder: directory or Hub name; may stand without its flag: "
+        "task model or encoder: directory or Hub name; may stand without its flag: "
         "`tinybert export student`",
     )
     to: list[str] = setting(

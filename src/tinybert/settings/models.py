@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from tinybert.settings.base import Checked, setting
-from tinybert.settings.shared import RowSettings
+from tinybert.settings.shared import QuestionSettings, RowSettings
 
 __all__ = ["ConvertSettings", "EvaluateSettings", "PredictSettings"]
 
 
 @dataclass
-class EvaluateSettings(RowSettings):
-    """Score a classifier or regressor on labelled rows."""
+class EvaluateSettings(QuestionSettings, RowSettings):
+    """Score a model on labelled rows: a classifier, regressor, tagger or answerer of questions."""
 
     model: str | None = setting(None, "model directory")
     data: str | None = setting(
@@ -41,10 +41,10 @@ class EvaluateSettings(RowSettings):
 
 
 @dataclass
-class PredictSettings(RowSettings):
+class PredictSettings(QuestionSettings, RowSettings):
     """Answer rows, which need no labels, or GLUE's official test sets."""
 
-    model: str | None = setting(None, "classifier or regressor: directory or Hub name", "main")
+    model: str | None = setting(None, "model with a task head: directory or Hub name", "main")
     data: str | None = setting(
         None,
         "rows to answer: a file, directory or Hub dataset; with --task the directory of GLUE's "
@@ -53,8 +53,8 @@ class PredictSettings(RowSettings):
     )
     output: Path | None = setting(
         None,
-        "file of predictions (.jsonl, .csv, .parquet); with --task a directory, which may hold the "
-        "files of other tasks",
+        "file of predictions (.jsonl, .csv, .parquet; tags and answers .jsonl); with --task a "
+        "directory, which may hold the files of other tasks",
         "main",
     )
     task: str | None = setting(

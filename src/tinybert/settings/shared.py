@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from tinybert.settings.base import Checked, setting
+from tinybert.settings.kinds import QUESTION_LENGTH, ROW_LENGTH, word_task
 
 __all__ = [
     "Attention",
     "DataSettings",
     "LossSettings",
     "Precision",
+    "QuestionSettings",
     "RowSettings",
     "RunSettings",
     "Start",
@@ -125,10 +127,52 @@ class RowSettings(Checked):
     )
     label: str | None = setting(None, "label column; default: guessed and told", "data")
     metric: str | None = setting(
-        None, "accuracy, f1, macro_f1, mcc, pearson, spearman, pearson_spearman", "data"
+        None,
+        "accuracy, f1, macro_f1, mcc, pearson, spearman, pearson_spearman; of tags entity_f1, "
+        "token_accuracy; of answers answer_f1, exact_match",
+        "data",
     )
     max_length: int = setting(
-        128, "tokens a row, specials included (paper: 64, pairs 128)", "data", least=4
+        None,
+        "tokens a row, specials included (paper: 64, pairs 128); default: 128, questions with "
+        "their passages 384",
+        "data",
+        least=4,
+        usual=ROW_LENGTH,
+    )
+
+    def __post_init__(self) -> None:
+        self.length_given = self.max_length is not None
+        if not self.length_given:
+            asked = word_task(getattr(self, "task", None))
+            self.max_length = QUESTION_LENGTH if asked == "question-answering" else ROW_LENGTH
+        super().__post_init__()
+
+
+@dataclass
+class QuestionSettings(Checked):
+    """How answers are found in passages."""
+
+    stride: int | None = setting(
+        None,
+        "tokens that two windows of a long passage share; default: a third of --max-length, 128 at "
+        "most",
+        "questions",
+        least=0,
+    )
+    max_answer_length: int = setting(30, "tokens an answer at most", "questions", least=1)
+    n_best: int = setting(1, "answers that predict lists for each question", "questions", least=1)
+    no_answer: Literal["auto", "yes", "no"] = setting(
+        "auto",
+        "whether a question may be left without an answer; auto: where some of the rows' questions "
+        "have none",
+        "questions",
+    )
+    null_threshold: float = setting(
+        0.0,
+        "how much better, as a sum of logits, no answer must score than the best span to be given "
+        "(data with unanswerable questions)",
+        "questions",
     )
 
 
@@ -138,9 +182,9 @@ class DataSettings(RowSettings):
 
     data: str | None = setting(
         None,
-        "training rows: a file (CSV, TSV, JSONL, Parquet; .gz, .zst, .xz, .bz2), a directory of "
-        "them, or a Hub dataset (owner/name, owner/name:config); for a GLUE task the directory of "
-        "its files",
+        "training rows: a file (CSV, TSV, JSONL, Parquet; .gz, .zst, .xz, .bz2; tagged words also "
+        "in CoNLL columns, questions in SQuAD's JSON), a directory of them, or a Hub dataset "
+        "(owner/name, owner/name:config); for a GLUE task the directory of its files",
         "data",
     )
     dev: str | None = setting(
@@ -158,8 +202,9 @@ class DataSettings(RowSettings):
     )
     task: str = setting(
         "auto",
-        "classification or regression (auto: read from the labels), or a GLUE task: cola, sst-2, "
-        "mrpc, sts-b, qqp, mnli, qnli, rte, wnli",
+        "classification or regression (auto: read from the labels); token-classification (ner) or "
+        "question-answering (squad); or a GLUE task: cola, sst-2, mrpc, sts-b, qqp, mnli, qnli, "
+        "rte, wnli",
         "data",
     )
     labels: str | None = setting(

@@ -7,13 +7,19 @@ from pathlib import Path
 from typing import Literal
 
 from tinybert.settings.base import Checked, setting
-from tinybert.settings.shared import DataSettings, LossSettings, RunSettings, StudentSettings
+from tinybert.settings.shared import (
+    DataSettings,
+    LossSettings,
+    QuestionSettings,
+    RunSettings,
+    StudentSettings,
+)
 
 __all__ = ["DemoSettings", "DistillSettings", "FinetuneSettings", "GlueSettings", "SizeSettings"]
 
 
 @dataclass
-class FinetuneSettings(DataSettings, RunSettings):
+class FinetuneSettings(QuestionSettings, DataSettings, RunSettings):
     """Plain fine-tuning of an encoder on labels: makes teachers, and is the control."""
 
     model: str | None = setting(
@@ -47,7 +53,9 @@ class SizeSettings(Checked):
 
 
 @dataclass
-class DistillSettings(SizeSettings, LossSettings, StudentSettings, DataSettings, RunSettings):
+class DistillSettings(
+    QuestionSettings, SizeSettings, LossSettings, StudentSettings, DataSettings, RunSettings
+):
     """Task distillation: intermediate layers first, then the prediction layer."""
 
     teacher: str | None = setting(

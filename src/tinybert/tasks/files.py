@@ -25,12 +25,13 @@ from tinybert.tasks.labels import (
 )
 from tinybert.tasks.metrics import default_metric, metric_kind
 from tinybert.tasks.reading.columns import Columns, choose_columns, is_label_name
+from tinybert.tasks.reading.formats import READERS, Readers
 from tinybert.tasks.reading.rows import Table, read_part
 from tinybert.tasks.reading.sources import Part, PartName, Source, open_source
 from tinybert.tasks.splits import hold_out, text_hashes
 from tinybert.tasks.task import Kind, Rows, Task, TaskData
 
-__all__ = ["read_scored", "read_task"]
+__all__ = ["check_different", "other_part", "read_scored", "read_task", "tell_shared"]
 
 
 def read_task(
@@ -87,9 +88,9 @@ def read_task(
     source = open_source(train, reporter)
     notes = list(source.notes)
     train_part = source.part("train")
-    dev_part = _other_part(source, dev, "dev", notes, reporter)
-    test_part = _other_part(source, test, "test", notes, reporter)
-    _check_different({"train": train_part, "dev": dev_part, "test": test_part})
+    dev_part = other_part(source, dev, "dev", notes, reporter)
+    test_part = other_part(source, test, "test", notes, reporter)
+    check_different({"train": train_part, "dev": dev_part, "test": test_part})
     columns = choose_columns(train_part, text, label, notes)
     table = read_part(train_part, columns, "train", reporter)
     labels = table.labels
@@ -114,7 +115,7 @@ def read_task(
     reported = None
     if test_part is not None:
         reported = _reported(test_part, columns, task, first, test is not None, notes, reporter)
-    _tell_shared(learned, chosen if dev_part is not None else None, reported, notes)
+    tell_shared(learned, chosen if dev_part is not None else None, reported, notes)
     return TaskData(task, learned, chosen, reported, notes)
 
 
@@ -177,22 +178,23 @@ def read_scored(
     return task, rows, notes
 
 
-def _other_part(
+def other_part(
     source: Source,
     given: str | Path | None,
     name: PartName,
     notes: list[str],
     reporter: Reporter | None,
+    readers: Readers = READERS,
 ) -> Part | None:
     """The rows that were named for a part, else those that the training rows' source has."""
     if given is None:
         return source.parts.get(name)
-    other = open_source(given, reporter)
+    other = open_source(given, reporter, readers)
     notes += other.notes
     return other.part(name)
 
 
-def _check_different(parts: dict[str, Part | None]) -> None:
+def check_different(parts: dict[str, Part | None]) -> None:
     found = [(name, part) for name, part in parts.items() if part is not None]
     for i, (name, part) in enumerate(found):
         for earlier, other in found[:i]:
@@ -333,7 +335,7 @@ def _reported(
     return None
 
 
-def _tell_shared(train: Rows, dev: Rows | None, test: Rows | None, notes: list[str]) -> None:
+def tell_shared(train: Rows, dev: Rows | None, test: Rows | None, notes: list[str]) -> None:
     """Notes on texts that are in the training rows as well."""
     given = {"dev": dev, "test": test}
     if dev is None and test is None:

@@ -54,7 +54,7 @@ def hold_out(
     Raises:
         TinybertError: no group of equal rows is small enough.
     """
-    _, first, inverse = np.unique(text_hashes(rows.texts), return_index=True, return_inverse=True)
+    _, first, inverse = np.unique(text_hashes(rows.alike), return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.int64)
     rank[np.argsort(first)] = np.arange(len(first))  # groups by first appearance
     group = rank[inverse]

@@ -9,11 +9,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tinybert.task_heads import Answering
 from tinybert.tasks.texts import Texts
 
 __all__ = ["Kind", "Rows", "Task", "TaskData"]
 
-Kind = Literal["classification", "regression"]
+Kind = Literal["classification", "regression", "token-classification", "question-answering"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Task:
 
     Attributes:
         name: a short name for tables and result files.
-        kind: ``"classification"`` or ``"regression"``.
+        kind: ``"classification"`` or ``"regression"`` of whole texts, ``"token-classification"``,
+            ``"question-answering"``.
         label_names: name of each class, in the order of the class numbers; empty for regression
             and for rows without labels.
         metric: a name in :data:`tinybert.tasks.metrics.METRICS`.
@@ -37,6 +39,15 @@ class Task:
     text_columns: tuple[str, ...]
     label_column: str | None
 
+    @property
+    def answering(self) -> Answering:
+        """What a model of this task answers."""
+        words: dict[str, Answering] = {
+            "token-classification": "tokens",
+            "question-answering": "spans",
+        }
+        return words.get(self.kind, "rows")
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -44,8 +55,10 @@ class Rows:
 
     Attributes:
         texts: per row a tuple of one text, or of two for a pair; a list, or
-            :class:`~tinybert.tasks.texts.Texts` for rows out of files.
-        labels: ``(rows,)`` int64 class numbers or float32 values; ``None`` without labels.
+            :class:`~tinybert.tasks.texts.Texts` for rows out of files. Of tagged words a tuple of
+            these.
+        labels: ``(rows,)`` int64 class numbers or float32 values; ``None`` without labels. Of
+            tagged words objects, arrays of tag numbers; of questions their answers.
     """
 
     texts: Sequence[tuple[str, ...]]
@@ -57,6 +70,11 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    @property
+    def alike(self) -> Sequence[tuple[str, ...]]:
+        """Of each row what it may not share with rows of another part: all of its texts."""
+        return self.texts
 
     def take(self, indices: Sequence[int] | NDArray[np.integer]) -> Rows:
         """The rows at ``indices``, in that order.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tinybert.errors import TinybertError
@@ -13,7 +13,9 @@ from tinybert.tasks.reading.separated import open_csv, open_tsv
 from tinybert.tasks.reading.shards import Shard
 from tinybert.tasks.reading.streams import PACKED
 
-__all__ = ["READERS", "ending_of", "is_file_like", "open_shard"]
+__all__ = ["READERS", "Readers", "ending_of", "is_file_like", "open_shard"]
+
+Readers = Mapping[str, Callable[[Path], Shard]]
 
 READERS: dict[str, Callable[[Path], Shard]] = {
     ".csv": open_csv,
@@ -37,7 +39,7 @@ def is_file_like(name: str) -> bool:
     return _FILE_LIKE.fullmatch(Path(name).suffix) is not None
 
 
-def ending_of(path: Path) -> str | None:
+def ending_of(path: Path, readers: Readers = READERS) -> str | None:
     """The format of a file by its name, such as ``.csv`` for ``a.csv.gz``; None for others.
 
     >>> ending_of(Path("train.CSV.zst")), ending_of(Path("README.md"))
@@ -45,19 +47,19 @@ def ending_of(path: Path) -> str | None:
     """
     inner = path.with_suffix("") if path.suffix.lower() in PACKED else path
     ending = inner.suffix.lower()
-    return ending if ending in READERS else None
+    return ending if ending in readers else None
 
 
-def open_shard(path: Path) -> Shard:
+def open_shard(path: Path, readers: Readers = READERS) -> Shard:
     """Look into a file of rows: its columns and its first rows.
 
     Raises:
         TinybertError: missing, a directory, unknown ending, empty, cut short, not UTF-8, columns
             without a name or twice; what is wrong further down is said when it is read.
     """
-    ending = ending_of(path)
+    ending = ending_of(path, readers)
     if path.is_dir():
-        raise TinybertError(f"{path} is a directory: give a file ({', '.join(READERS)})")
+        raise TinybertError(f"{path} is a directory: give a file ({', '.join(readers)})")
     if not path.exists():
         raise TinybertError(f"{path} does not exist: check the path")
     if not path.is_file():
@@ -65,6 +67,6 @@ def open_shard(path: Path) -> Shard:
     if ending is None:
         raise TinybertError(
             f"{path} ends in '{path.suffix}', which is not read: save it as one of "
-            f"{', '.join(READERS)} (text formats also packed: {', '.join(PACKED)})"
+            f"{', '.join(readers)} (text formats also packed: {', '.join(PACKED)})"
         )
-    return READERS[ending](path)
+    return readers[ending](path)

@@ -52,6 +52,7 @@ def open_parquet(path: Path) -> Shard:
         "row",
         str(path.resolve()),
         label_names=_hub_label_names(schema.metadata or {}),
+        lists=lambda names, advance: _parquet_batches(path, names, advance),
     )
 
 
@@ -80,11 +81,17 @@ def _parquet(path: Path) -> Iterator[Any]:
         raise TinybertError(f"{path} is no whole Parquet file ({reason}): write it again") from None
 
 
+def _inner(kind: dict[str, Any]) -> dict[str, Any]:
+    """What a list holds; anything else is itself."""
+    inner = kind.get("feature")
+    return inner if isinstance(inner, dict) else kind
+
+
 def _hub_label_names(metadata: dict[bytes, bytes]) -> dict[str, tuple[str, ...]]:
     """Class names by column, as the ``datasets`` library leaves them in its Parquet files."""
     try:
         features = json.loads(metadata[b"huggingface"])["info"]["features"]
-        kinds = {name: kind for name, kind in features.items() if isinstance(kind, dict)}
+        kinds = {name: _inner(kind) for name, kind in features.items() if isinstance(kind, dict)}
     except (KeyError, ValueError, TypeError, AttributeError):
         return {}  # another program's file
     return {

@@ -89,7 +89,7 @@ def read_part(part: Part, columns: Columns, what: str, reporter: Reporter | None
     if columns.label is not None:
         check_column(part, columns.label, "label")
     reader = _Reader(part, columns)
-    with _progress(part, what, reporter) as advance:
+    with reading_progress(part, what, reporter) as advance:
         for number, shard in enumerate(part.shards):
             for batch in shard.batches(columns.all, advance):
                 reader.add(number, batch)
@@ -170,7 +170,7 @@ class _Reader:
 
 
 @contextmanager
-def _progress(part: Part, what: str, reporter: Reporter | None) -> Iterator[Advance]:
+def reading_progress(part: Part, what: str, reporter: Reporter | None) -> Iterator[Advance]:
     """Progress in megabytes; small files are read before anybody could look."""
     total = sum(shard.size for shard in part.shards)
     if reporter is None or total < _WORTH_TELLING:

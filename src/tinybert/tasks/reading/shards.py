@@ -52,6 +52,7 @@ class Shard:
         strict: whether every row has all columns, so that files of one part have the same.
         label_names: names of the classes of a column, where the file knows them.
         late: of a JSON file, once it is read: columns that came after the sample, and where.
+        lists: reads columns of lists and objects too, where ``batches`` refuses them.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Shard:
     strict: bool = True
     label_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
     late: dict[str, int] = field(default_factory=dict)
+    lists: Callable[[Sequence[str], Advance], Iterator[Batch]] | None = None
 
 
 def check_columns(name: str, columns: Sequence[str]) -> None:

@@ -14,7 +14,13 @@ from typing import Any, Literal
 
 from tinybert.errors import TinybertError
 from tinybert.progress import Reporter
-from tinybert.tasks.reading.formats import READERS, ending_of, is_file_like, open_shard
+from tinybert.tasks.reading.formats import (
+    READERS,
+    Readers,
+    ending_of,
+    is_file_like,
+    open_shard,
+)
 from tinybert.tasks.reading.shards import (
     AT_ONCE,
     SAMPLE,
@@ -92,22 +98,25 @@ class Source:
         return found
 
 
-def open_source(given: str | Path, reporter: Reporter | None = None) -> Source:
+def open_source(
+    given: str | Path, reporter: Reporter | None = None, readers: Readers = READERS
+) -> Source:
     """Look into a file, a directory or a data set on the Hub.
 
     Args:
         given: a path; or, where there is none, ``owner/name``, ``owner/name:configuration`` or a
             bare ``name``.
         reporter: tells of the download.
+        readers: file ending → what looks into such a file.
 
     Raises:
         TinybertError: neither; an empty directory, one with files of several formats; no network.
     """
     path = Path(given).expanduser()
     if path.is_dir():
-        return _directory(path)
+        return _directory(path, readers)
     if path.exists() or not _may_be_on_hub(str(given)):
-        shard = open_shard(path)
+        shard = open_shard(path, readers)
         inner = path.with_suffix("") if path.suffix.lower() in PACKED else path
         return Source(str(given), inner.stem, whole=Part(shard.name, (shard,)))
     return _hub(str(given), reporter or Reporter(quiet=True))
@@ -116,11 +125,11 @@ def open_source(given: str | Path, reporter: Reporter | None = None) -> Source:
 # --- directories ----------------------------------------------------------------------------------
 
 
-def _directory(root: Path) -> Source:
-    files, others = _files(root)
+def _directory(root: Path, readers: Readers) -> Source:
+    files, others = _files(root, readers)
     if not files:
         raise TinybertError(
-            f"{root} holds no files of rows ({', '.join(READERS)}; packed {', '.join(PACKED)}): "
+            f"{root} holds no files of rows ({', '.join(readers)}; packed {', '.join(PACKED)}): "
             "check the path"
         )
     by_part: dict[PartName | None, list[Path]] = {}
@@ -129,13 +138,16 @@ def _directory(root: Path) -> Source:
     title = root.resolve().name
     if set(by_part) == {None}:
         return Source(
-            str(root), title, whole=_part(root, str(root), files), notes=_unread(root, others)
+            str(root),
+            title,
+            whole=_part(root, str(root), files, readers),
+            notes=_unread(root, others),
         )
     others += by_part.pop(None, [])
     parts: dict[PartName, Part] = {}
     for name in by_part:
         if name is not None:
-            parts[name] = _part(root, f"{root} ({name})", by_part[name])
+            parts[name] = _part(root, f"{root} ({name})", by_part[name], readers)
     notes = [
         f"{name}: {_listed([str(path.relative_to(root)) for path in by_part[name]])}"
         for name in parts
@@ -143,14 +155,14 @@ def _directory(root: Path) -> Source:
     return Source(str(root), title, parts, notes=notes + _unread(root, others))
 
 
-def _files(root: Path) -> tuple[list[Path], list[Path]]:
+def _files(root: Path, readers: Readers) -> tuple[list[Path], list[Path]]:
     """Files of rows below a directory, and other files; hidden ones and ``_…`` are neither."""
     rows: list[Path] = []
     others: list[Path] = []
     for path in sorted(root.rglob("*")):
         names = path.relative_to(root).parts
         if path.is_file() and not any(name.startswith((".", "_")) for name in names):
-            (others if ending_of(path) is None else rows).append(path)
+            (others if ending_of(path, readers) is None else rows).append(path)
     return rows, others
 
 
@@ -174,16 +186,16 @@ def _named(name: str) -> PartName | None:
     return None
 
 
-def _part(root: Path, name: str, paths: Sequence[Path]) -> Part:
+def _part(root: Path, name: str, paths: Sequence[Path], readers: Readers) -> Part:
     endings: dict[str | None, Path] = {}
     for path in paths:
-        endings.setdefault(ending_of(path), path)
+        endings.setdefault(ending_of(path, readers), path)
     if len(endings) > 1:
         shown = " and ".join(str(path.relative_to(root)) for path in endings.values())
         raise TinybertError(
             f"{name} holds files of several formats ({shown}): keep those of one, or name a file"
         )
-    shards = tuple(open_shard(path) for path in paths)
+    shards = tuple(open_shard(path, readers) for path in paths)
     first = shards[0]
     for shard in shards[1:]:
         if first.strict and set(shard.columns) != set(first.columns):
@@ -304,7 +316,9 @@ def _hub_shard(name: str, rows: Any) -> Shard:
         name,
         label_names={
             column: tuple(kind.names)
-            for column, kind in rows.features.items()
+            for column, outer in rows.features.items()
+            for kind in (getattr(outer, "feature", outer),)  # of a list what it holds
             if type(kind).__name__ == "ClassLabel"
         },
+        lists=read,
     )

@@ -1,0 +1,74 @@
+"""The heads of task models: one answer a row, one a token, or a span of a passage.
+
+What a head is called in transformers stands here once, for loading, checking, cards and exports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+__all__ = ["HEADS", "SPAN_LABELS", "Answering", "TaskHead", "answering_of"]
+
+Answering = Literal["rows", "tokens", "spans"]
+"""What is answered: a row as a whole, each of its words, or with a span of its second text."""
+
+SPAN_LABELS = ("start", "end")
+"""The two outputs a token of a head that finds spans."""
+
+
+@dataclass(frozen=True)
+class TaskHead:
+    """One kind of head.
+
+    Attributes:
+        word: what transformers' class names and a config's ``architectures`` have in common.
+        auto: the class that loads such models of any architecture.
+        pipeline: the Hub's name of the task.
+        called: for people, "a …".
+        kind: what ``--task`` is to say; "" where that is told from the labels.
+    """
+
+    word: str
+    auto: str
+    pipeline: str
+    called: str
+    kind: str
+
+
+HEADS: Mapping[Answering, TaskHead] = {
+    "rows": TaskHead(
+        "SequenceClassification",
+        "AutoModelForSequenceClassification",
+        "text-classification",
+        "a classifier of whole texts",
+        "",
+    ),
+    "tokens": TaskHead(
+        "TokenClassification",
+        "AutoModelForTokenClassification",
+        "token-classification",
+        "a token classifier",
+        "token-classification",
+    ),
+    "spans": TaskHead(
+        "QuestionAnswering",
+        "AutoModelForQuestionAnswering",
+        "question-answering",
+        "a question-answering model",
+        "question-answering",
+    ),
+}
+
+
+def answering_of(architectures: Sequence[Any] | None) -> Answering | None:
+    """What a model with these ``architectures`` answers; None of an encoder.
+
+    >>> answering_of(["BertForTokenClassification"]), answering_of(["BertModel"])
+    ('tokens', None)
+    """
+    for answering, head in HEADS.items():
+        if any(head.word in str(name) for name in architectures or []):
+            return answering
+    return None
