@@ -71,7 +71,7 @@ def _rows(place: Path) -> None:
     lines = [json.dumps({"id": str(i), "body": body}) for i, body in enumerate(bodies)]
     (place / "texts" / "b.jsonl").write_text("\n".join(lines) + "\n")
     _similar(place)
-    words.conll(place / "train.conll", 34, 1)
+    words.conll(place / "train.conll", 50, 1)
     words.conll(place / "dev.conll", 20, 2)
     words.conll(place / "test.conll", 20, 3)
     words.squad(place / "squad" / "train.json", 20, 1)
