@@ -293,6 +293,9 @@ REFUSED = {
     "distill --task squad --teacher encoder --data squad --labels a,b --output out": (
         "--labels names classes, and questions have none"
     ),
+    "distill --task squad --teacher answerer --data squad --teacher-labels a,b --output out": (
+        "--teacher-labels names classes, and a question-answering model has none"
+    ),
     "distill --task ner --teacher encoder --data tags --augment copies --output out": (
         "`tinybert augment` is not for --task token-classification: leave --augment out."
     ),
