@@ -23,9 +23,9 @@ from tinybert.jobs.rows import TaskRows, listed
 from tinybert.label_matching import match_labels, says_nothing
 from tinybert.progress import Reporter
 from tinybert.settings import DistillSettings, FinetuneSettings
-from tinybert.task_heads import SPAN_LABELS, Answering
+from tinybert.task_heads import SPAN_LABELS, Answering, are_entity_tags
 from tinybert.tasks.metrics import default_metric, metric_kind
-from tinybert.tasks.tagging import TaggedReading, are_entity_tags
+from tinybert.tasks.tagging import TaggedReading
 from tinybert.tasks.task import Kind
 from tinybert.teachers import (
     aligned_labels,
@@ -75,6 +75,11 @@ def task_teacher(
             )
         names = tuple(given)
     if answering == "spans":  # starts and ends are what they are
+        if settings.teacher_labels is not None:
+            raise TinybertError(
+                "--teacher-labels names classes, and a question-answering model has none: leave it "
+                "out."
+            )
         return _loaded(path, names, False, answering), rows
     rows = _settled(rows, names)
     if given is not None and not says_nothing(rows.task.label_names):
