@@ -25,6 +25,7 @@ from tinybert.losses import (
     masked_loss,
     regression_loss,
     soft_cross_entropy,
+    window_attention_loss,
 )
 from tinybert.projections import Projections
 from tinybert.taps import AttentionTap, TapRequest, Taps
@@ -96,6 +97,11 @@ class Term:
     def kind(self) -> str:
         return self.name.split(".")[0]
 
+    @property
+    def counted(self) -> str:
+        """Its unit among the counts of a batch: :func:`tinybert.distiller.count_units`."""
+        return self.unit
+
     def student_taps(self) -> TapRequest:
         return TapRequest()
 
@@ -153,11 +159,19 @@ class HiddenTerm(Term):
 
 @dataclass(frozen=True)
 class AttentionTerm(Term):
-    """MSE of attention scores before softmax, student layer ``m``, teacher ``n`` (equation 7)."""
+    """MSE of attention scores before softmax, student layer ``m``, teacher ``n`` (equation 7).
+
+    With a ``window`` over pairs of tokens at most so far apart: others the layer never looks at.
+    """
 
     m: int = 1
     n: int = 1
+    window: int | None = None
     unit: ClassVar[Unit] = "pairs"
+
+    @property
+    def counted(self) -> str:
+        return self.unit if self.window is None else f"{self.unit}@{self.window}"
 
     @property
     def name(self) -> str:
@@ -177,7 +191,7 @@ class AttentionTerm(Term):
         student = self.read(seen.student.attention[self.m])
         teacher = self.read(seen.teacher.attention[self.n])
         chosen: dict[str, Any] = {} if seen.crossover is None else {"crossover": seen.crossover}
-        return attention_loss(
+        inputs = (
             student.query,
             student.key,
             student.scaling,
@@ -185,8 +199,10 @@ class AttentionTerm(Term):
             teacher.key,
             teacher.scaling,
             seen.mask,
-            **chosen,
         )
+        if self.window is not None:
+            return window_attention_loss(*inputs, self.window, **chosen)
+        return attention_loss(*inputs, **chosen)
 
 
 @dataclass(frozen=True)
@@ -283,6 +299,12 @@ class Objective:
         for term in self.terms:
             request |= term.teacher_taps()
         return request
+
+    @property
+    def windows(self) -> tuple[int, ...]:
+        """Windows within which pairs are to be counted."""
+        found = {getattr(term, "window", None) for term in self.terms}
+        return tuple(sorted(found - {None}))
 
     @property
     def needs_labels(self) -> bool:

@@ -30,7 +30,7 @@ from tinybert.errors import TinybertError
 from tinybert.output_head import check_masked_lm, load_masked_lm, names_output_head
 from tinybert.outputs import whole_file
 from tinybert.progress import Reporter
-from tinybert.taps import TapRequest, Taps, run_with_taps, use_attention
+from tinybert.taps import TapRequest, Taps, run_with_taps, shows_attention, use_attention
 
 __all__ = [
     "Teacher",
@@ -222,6 +222,10 @@ def set_labels(model: PreTrainedModel, names: Sequence[str]) -> None:
     model.config.label2id = {name: number for number, name in enumerate(names)}
 
 
+_FINAL_NORMS = {"final_norm", "norm"}
+"""Of encoders whose states are normalised once more behind the last layer (ModernBERT, EuroBERT)."""
+
+
 class Teacher:
     """A frozen model that shows its taps.
 
@@ -252,7 +256,7 @@ class Teacher:
         self.model.train(False)
         self.tokenizer = tokenizer
         self._order: list[int] | None = None
-        if model._can_set_attn_implementation():
+        if shows_attention(model):
             use_attention(self.model, attention)
 
     @property
@@ -294,6 +298,8 @@ class Teacher:
             for name, child in module.named_children():
                 if isinstance(child, nn.ModuleList) and len(child) == layers:
                     setattr(module, name, child[:depth])
+                    for norm in _FINAL_NORMS & dict(module.named_children()).keys():
+                        setattr(module, norm, nn.Identity())  # it belongs to the last layer alone
                     return
 
     def fingerprint(self) -> str:

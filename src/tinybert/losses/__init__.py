@@ -22,6 +22,7 @@ from tinybert.losses.prediction import (
 )
 from tinybert.losses.ratio import Ratio
 from tinybert.losses.reference import reference_attention_loss, reference_hidden_loss
+from tinybert.losses.window import pairs_within, window_attention_loss
 
 __all__ = [
     "DEFAULT_CROSSOVER",
@@ -36,10 +37,12 @@ __all__ = [
     "hidden_loss",
     "label_loss",
     "masked_loss",
+    "pairs_within",
     "patience_loss",
     "reference_attention_loss",
     "reference_hidden_loss",
     "regression_loss",
     "relation_loss",
     "soft_cross_entropy",
+    "window_attention_loss",
 ]

@@ -106,10 +106,15 @@ def start_body(
 def corrected(
     linear: nn.Linear, axes: Tensor, stream: Tensor, wanted: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Weight and bias that give ``wanted`` from ``stream``: the projection W·P, ridge-corrected."""
+    """Weight and bias that give ``wanted`` from ``stream``: the projection W·P, ridge-corrected.
+
+    The bias stays zero where ``linear`` has none.
+    """
     weight = (linear.weight.double() @ axes).float()
-    correction, shift = ridge(stream, wanted - stream @ weight.T - linear.bias)
-    return weight + correction, linear.bias + shift
+    bias = wanted.new_zeros(wanted.shape[1]) if linear.bias is None else linear.bias
+    left = wanted - stream @ weight.T - bias
+    correction, shift = ridge(stream, left, centred=linear.bias is not None)
+    return weight + correction, bias + shift
 
 
 def _start_attention(
