@@ -109,7 +109,17 @@ def load_encoder(
     check_model_directory(path)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _masked_lm(path) if masked_lm else _loaded(path, labels, regression)
+        model = _masked_lm(path) if masked_lm else _loaded(path, labels, regression)
+    _own_storage(model)
+    return model
+
+
+def _own_storage(model: PreTrainedModel) -> None:
+    """Weights that were cut out of larger ones as they were read (NomicBERT) get memory of their
+    own, or safetensors does not write them."""
+    for parameter in model.parameters():
+        if parameter.untyped_storage().nbytes() > parameter.nbytes:
+            parameter.data = parameter.data.clone()
 
 
 def _loaded(path: str | Path, labels: Sequence[str] | None, regression: bool) -> PreTrainedModel:

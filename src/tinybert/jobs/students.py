@@ -21,6 +21,7 @@ from tinybert.projections import PROJECTIONS_FILE, Projections
 from tinybert.settings import LossSettings, StudentSettings
 from tinybert.stages import Run, save_student
 from tinybert.students import check_start, parse_shape, shape_of, start_student
+from tinybert.students.encoders import limits
 from tinybert.students.heads import reorder_outputs
 from tinybert.students.shapes import Shape, attention_width, attention_windows
 from tinybert.taps import shows_attention
@@ -225,8 +226,10 @@ def begin_student(
     objective, said = _objective(settings, weights, mapping, teacher, teacher, config)
     check_fits(teacher.config, config)
     run.reporter.say(f"student {shape} ({start} start: {why}), layer mapping {shown(mapping)}")
-    if said:
-        run.reporter.say(said)
+    sees_all = [m not in attention_windows(config) for m in range(1, shape.layers + 1)]
+    for sentence in [said, *limits(teacher, sees_all)]:
+        if sentence:
+            run.reporter.say(sentence)
 
     def make(directory: Path) -> None:
         torch.manual_seed(run.seed)

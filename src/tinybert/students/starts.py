@@ -171,6 +171,14 @@ def _check_pca(teacher: PreTrainedModel, shape: Shape) -> None:
         )
 
 
+    if teacher.config.model_type == "mpnet" and shape.heads != theirs.heads:
+        raise TinybertError(
+            "start=pca keeps the bias of relative positions that each of MPNet's heads has, so "
+            f"the student needs the teacher's {theirs.heads} heads, not {shape.heads}: take "
+            f"start=random, or {theirs.heads} heads."
+        )
+
+
 def _copy_layers(
     student: PreTrainedModel, teacher: PreTrainedModel, mapping: Sequence[int]
 ) -> None:
