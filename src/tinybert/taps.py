@@ -172,9 +172,11 @@ for _name in ATTENTION_FORMS.values():
 def shows_attention(model: PreTrainedModel) -> bool:
     """Whether the model's attention runs where it can be tapped, in a form that can be chosen.
 
-    Not so in DeBERTa and MPNet: their attention adds terms of relative positions within itself.
+    Not so in DeBERTa and MPNet, whose attention adds terms of relative positions within itself,
+    nor where there are no heads (FNet).
     """
-    return bool(model._can_set_attn_implementation())
+    has_heads = getattr(model.config, "num_attention_heads", None) is not None
+    return has_heads and bool(model._can_set_attn_implementation())
 
 
 def use_attention(model: PreTrainedModel, form: str = "fused") -> None:
