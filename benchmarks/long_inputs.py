@@ -1,4 +1,4 @@
-"""Long inputs with ModernBERT: memory and time of a distillation step, by form of the attention loss.
+"""Long inputs with ModernBERT: memory and time of a step, by form of the attention loss.
 
 A teacher of 7 layers and a student of 4, width 256, 4 heads, random weights: of the student's
 layers two see whole rows and two a window of 64 tokens to each side. One row a step, float32, fused

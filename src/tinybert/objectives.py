@@ -303,8 +303,8 @@ class Objective:
     @property
     def windows(self) -> tuple[int, ...]:
         """Windows within which pairs are to be counted."""
-        found = {getattr(term, "window", None) for term in self.terms}
-        return tuple(sorted(found - {None}))
+        found: set[int | None] = {getattr(term, "window", None) for term in self.terms}
+        return tuple(sorted(window for window in found if window is not None))
 
     @property
     def needs_labels(self) -> bool:

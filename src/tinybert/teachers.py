@@ -233,7 +233,7 @@ def set_labels(model: PreTrainedModel, names: Sequence[str]) -> None:
 
 
 _FINAL_NORMS = {"final_norm", "norm"}
-"""Of encoders whose states are normalised once more behind the last layer (ModernBERT, EuroBERT)."""
+"""Of encoders that normalise the last state once more (ModernBERT, EuroBERT)."""
 
 
 class Teacher:

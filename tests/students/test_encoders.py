@@ -385,9 +385,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def distilled(data: Path, place: Path, **more: Any) -> tuple[Path, list[dict[str, float]]]:
     """The student, and the log."""
     output = place / "student"
-    tinybert.distill(
-        data=data / "train.csv", dev=data / "dev.csv", output=output, **(QUICK | more)
-    )
+    tinybert.distill(data=data / "train.csv", dev=data / "dev.csv", output=output, **(QUICK | more))
     lines = (output / "log.jsonl").read_text().splitlines()
     return output, [entry for entry in map(json.loads, lines) if "loss" in entry]
 
@@ -464,9 +462,7 @@ def test_exports(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("transfer", ["heads", "mean", "relations"])
-def test_attention_that_hides_cannot_be_demanded(
-    transfer: str, data: Path, tmp_path: Path
-) -> None:
+def test_attention_that_hides_cannot_be_demanded(transfer: str, data: Path, tmp_path: Path) -> None:
     teacher = encoders.saved(encoders.classifier("deberta-v2"), tmp_path / "teacher")
     with pytest.raises(
         TinybertError,

@@ -121,11 +121,7 @@ def encoder_of(model: PreTrainedModel) -> Encoder:
     paths = _PATHS.get(config.model_type)
     body = cast(PreTrainedModel, model.base_model)
     positions = getattr(config, "position_embedding_type", None) or "absolute"
-    if (
-        paths is None
-        or positions != "absolute"
-        or getattr(config, "is_decoder", False)
-    ):
+    if paths is None or positions != "absolute" or getattr(config, "is_decoder", False):
         raise TinybertError(
             f"start=pca does not apply to this {config.model_type} teacher: it is for "
             f"post-LayerNorm encoders with absolute positions ({', '.join(_PATHS)}); take "
@@ -148,9 +144,7 @@ def encoder_of(model: PreTrainedModel) -> Encoder:
         tables=tables,
         embedding_norm=cast(nn.LayerNorm, embeddings.get_submodule("LayerNorm")),
         embedding_map=getattr(body, "embeddings_project", None),
-        position_bias=getattr(
-            getattr(body, "encoder", None), "relative_attention_bias", None
-        ),
+        position_bias=getattr(getattr(body, "encoder", None), "relative_attention_bias", None),
         layers=tuple(layer(module) for module in modules),
         heads=int(config.num_attention_heads),
     )

@@ -170,7 +170,6 @@ def _check_pca(teacher: PreTrainedModel, shape: Shape) -> None:
             f"the student has {shape.heads}: take start=random, or {theirs.heads} heads or fewer."
         )
 
-
     if teacher.config.model_type == "mpnet" and shape.heads != theirs.heads:
         raise TinybertError(
             "start=pca keeps the bias of relative positions that each of MPNet's heads has, so "
