@@ -57,7 +57,7 @@ def gradients(
 ) -> tuple[float, dict[str, Tensor]]:
     """Loss and gradients of the batches taken as one effective batch."""
     distiller.zero_grad()
-    counts = [count_units(b["attention_mask"], None, b["asked"]) for b in batches]
+    counts = [count_units(b) for b in batches]
     whole = {unit: sum(c[unit] for c in counts) for unit in counts[0]}
     total = 0.0
     for batch, count in zip(batches, counts, strict=True):

@@ -92,6 +92,7 @@ LEARN = "general --teacher bert-base-uncased --corpus text.txt --output new"
 ALIKE = "evaluate --model student-encoder"
 FILL = "mlm --model student-encoder --corpus text.txt --output new"
 SHOW = "page --output new"
+LONG = "distill --teacher modernbert --data documents.csv --output new"
 TRIM = "trim student --output new"
 COPY = "augment --data train.csv --masked-lm masked-lm --output new"
 TAG = "distill --task ner --teacher bert-base-uncased --output new"
@@ -322,6 +323,14 @@ ERRORS: dict[str, dict[str, str]] = {
         "--calibration is for static scales": "export teacher --output new --calibration texts.csv",
         "nobody is logged in to the Hugging Face Hub": (
             "export teacher --output new --push-to-hub me/student"
+        ),
+    },
+    "long-inputs": {
+        "the model takes 8192 tokens at most": f"{LONG} --max-length 9000",
+        "so its heads are of even size": f"{LONG} --student 2x20",
+        "computes attention in its own way": (
+            "distill --teacher deberta-v3-base --data documents.csv --output new --student 2x32 "
+            "--attention-transfer heads"
         ),
     },
     "run-anywhere": {

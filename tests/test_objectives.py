@@ -158,9 +158,14 @@ def test_regression_learns_the_teachers_value() -> None:
 
 def test_units_are_counted_from_the_mask() -> None:
     mask = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0]])
-    assert count_units(mask) == {"rows": 2, "tokens": 4, "pairs": 10}
+    assert count_units({"attention_mask": mask}) == {"rows": 2, "tokens": 4, "pairs": 10}
     labels = torch.tensor([[-100, 7, 0, -100], [-100, -100, -100, -100]])
-    assert count_units(mask, labels) == {"rows": 2, "tokens": 4, "pairs": 10, "masked": 2}
+    assert count_units({"attention_mask": mask, "masked_labels": labels}) == {
+        "rows": 2,
+        "tokens": 4,
+        "pairs": 10,
+        "masked": 2,
+    }
 
 
 def test_a_long_row_may_take_the_linear_form() -> None:

@@ -3,17 +3,20 @@
 TinyBERT compares attention scores head by head (section 3.1), so the student needs the teacher's
 number of heads. Two other transfers need not: scores averaged over each model's heads, and
 MiniLMv2's relations, for which the heads are laid side by side and split anew.
+
+Where a layer sees a window of neighbours alone (ModernBERT), scores outside it are never used, and
+nothing trained them: they are not compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
 from tinybert.baseline_terms import RelationTerm
 from tinybert.errors import TinybertError
-from tinybert.objectives import AttentionTerm, AttentionTransfer, Term, head_by_head
+from tinybert.objectives import AttentionTerm, AttentionTransfer, Term
 from tinybert.settings import Transfer
 from tinybert.taps import AttentionTap
 
@@ -22,6 +25,7 @@ __all__ = [
     "attention_transfer",
     "chosen_transfer",
     "relation_heads",
+    "shared_windows",
 ]
 
 MOST_RELATION_HEADS = 48
@@ -66,7 +70,11 @@ def relation_heads(teacher_width: int, student_width: int, most: int = MOST_RELA
 
 
 def chosen_transfer(
-    wanted: Transfer, teacher_heads: int, student_heads: int, widths: tuple[int, int]
+    wanted: Transfer,
+    teacher_heads: int,
+    student_heads: int,
+    widths: tuple[int, int],
+    windows: bool = False,
 ) -> tuple[Transfer, str]:
     """What ``auto`` means for these head counts, and why.
 
@@ -74,6 +82,7 @@ def chosen_transfer(
         wanted: as asked.
         teacher_heads, student_heads: their numbers.
         widths: the teacher's and the student's, of all heads of a layer together.
+        windows: whether layers see a window of neighbours alone; relations are of all pairs.
 
     Raises:
         TinybertError: head by head was asked for, and their numbers differ.
@@ -92,6 +101,8 @@ def chosen_transfer(
     if teacher_heads == student_heads:
         return "heads", "teacher and student have equally many"
     counts = f"the teacher has {teacher_heads} heads, the student {student_heads}"
+    if windows:
+        return "mean", f"{counts}, and layers with sliding windows have no relations of all pairs"
     try:
         relation_heads(*widths)
     except TinybertError:
@@ -99,20 +110,39 @@ def chosen_transfer(
     return "relations", counts
 
 
-def attention_transfer(transfer: Transfer, widths: tuple[int, int]) -> AttentionTransfer:
+def shared_windows(
+    student: Mapping[int, int], teacher: Mapping[int, int], mapping: Sequence[int]
+) -> dict[int, int]:
+    """{student layer m: window within which both it and its teacher layer g(m) look}.
+
+    >>> shared_windows({2: 8}, {3: 64, 6: 64}, (1, 3, 6))
+    {2: 8, 3: 64}
+    """
+    found = {}
+    for m, n in enumerate(mapping, 1):
+        sizes = [each[layer] for each, layer in ((student, m), (teacher, n)) if layer in each]
+        if sizes:
+            found[m] = min(sizes)
+    return found
+
+
+def attention_transfer(
+    transfer: Transfer, widths: tuple[int, int], windows: Mapping[int, int] | None = None
+) -> AttentionTransfer:
     """The terms of a pair of layers, for :func:`tinybert.objectives.intermediate_objective`.
 
     Args:
         transfer: what :func:`chosen_transfer` found.
         widths: the teacher's and the student's.
+        windows: {student layer: window}, from :func:`shared_windows`; others compare all pairs.
 
     Raises:
         TinybertError: no number of relation heads divides both widths.
     """
-    if transfer == "heads":
-        return head_by_head
-    if transfer == "mean":
-        return _averaged
+    if transfer != "relations":
+        kind = AttentionTerm if transfer == "heads" else MeanAttentionTerm
+        near = windows or {}
+        return lambda weight, m, n: [kind(weight, m, n, near.get(m))]
     heads = relation_heads(*widths)
 
     def relations(weight: float, m: int, n: int) -> Sequence[Term]:
@@ -122,7 +152,3 @@ def attention_transfer(transfer: Transfer, widths: tuple[int, int]) -> Attention
         ]
 
     return relations
-
-
-def _averaged(weight: float, m: int, n: int) -> Sequence[Term]:
-    return [MeanAttentionTerm(weight, m, n)]

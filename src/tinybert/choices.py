@@ -20,9 +20,12 @@ from transformers import PreTrainedModel
 
 from tinybert.batching import TrainingRows
 from tinybert.outputs import write_json_whole
-from tinybert.taps import TapRequest, run_with_taps, use_attention
+from tinybert.taps import TapRequest, run_with_taps, shows_attention, use_attention
 
-__all__ = ["Choices", "choose", "fast_bfloat16"]
+__all__ = ["OWN_ATTENTION", "Choices", "choose", "fast_bfloat16"]
+
+OWN_ATTENTION = "own"
+"""The form of an encoder whose attention is not transformers' common one: there is no choice."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,8 @@ def _student_seconds(
     student: PreTrainedModel, batch: dict[str, Tensor], precision: str, attention: str
 ) -> float:
     """Median seconds of forward and backward through the student's body."""
-    use_attention(student, attention)
+    if shows_attention(student):
+        use_attention(student, attention)
     request = TapRequest(hidden=frozenset({student.config.num_hidden_layers}))
     device = batch["input_ids"].device
 
@@ -125,6 +129,9 @@ def choose(
         teacher_precision = "bfloat16" if fast else "float32"
     precisions = [precision] if precision != "auto" else ["float32", "bfloat16"][: 1 + fast]
     forms = [attention] if attention != "auto" else ["direct", "fused"]
+    if not shows_attention(student):
+        forms = [OWN_ATTENTION]
+        reasons.append(f"{student.config.model_type} computes attention in its own way")
     if len(precisions) * len(forms) > 1:
         lengths = rows.lengths
         typical = lengths.argsort()[len(lengths) // 2 :][: min(batch_size, 32)]

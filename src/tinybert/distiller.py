@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from tinybert.losses import IGNORED
+from tinybert.losses import IGNORED, pairs_within
 from tinybert.objectives import Objective, Seen
 from tinybert.projections import Projections
 from tinybert.taps import Taps, run_with_taps
@@ -17,23 +17,27 @@ from tinybert.taps import Taps, run_with_taps
 __all__ = ["Distiller", "count_units"]
 
 
-def count_units(
-    mask: Tensor, masked_labels: Tensor | None = None, asked: Tensor | None = None
-) -> dict[str, int]:
-    """Rows, real tokens and pairs of real tokens in a mask (batch, length).
+def count_units(batch: Mapping[str, Tensor], windows: Sequence[int] = ()) -> dict[str, int]:
+    """What is in a batch of the units that terms have their mean over.
 
-    And with ``masked_labels`` (batch, length; -100 where nothing is masked) masked tokens; with
-    ``asked`` (batch, length; bool) tokens that the task is answered at.
+    Args:
+        batch: ``attention_mask`` (batch, length), for rows, real tokens and pairs of them;
+            ``masked_labels`` (batch, length; -100 where nothing is masked) for masked tokens;
+            ``asked`` (batch, length; bool) for tokens that the task is answered at.
+        windows: the pairs within each are counted too, under ``pairs@WINDOW``.
     """
+    mask, masked_labels = batch["attention_mask"], batch.get("masked_labels")
     lengths = mask.sum(dim=1, dtype=torch.int64)
     counts = {
         "rows": mask.shape[0],
         "tokens": int(lengths.sum()),
         "pairs": int((lengths * lengths).sum()),
     }
+    for window in windows:
+        counts[f"pairs@{window}"] = int(pairs_within(mask, window).sum())
     if masked_labels is not None:
         counts["masked"] = int((masked_labels != IGNORED).sum())
-    if asked is not None:
+    if (asked := batch.get("asked")) is not None:
         counts["asked"] = int(asked.sum())
     return counts
 
@@ -100,7 +104,7 @@ class Distiller(nn.Module):
         with torch.autocast(seen.mask.device.type, enabled=False):
             seen.student = taps if seen.low_precision else _float(taps)
             for term in self.objective.terms:
-                value = term(seen).mean() * (1.0 if shares is None else shares[term.unit])
+                value = term(seen).mean() * (1.0 if shares is None else shares[term.counted])
                 terms[term.name] = value
                 weighted = term.weight * value
                 loss = weighted if loss is None else loss + weighted

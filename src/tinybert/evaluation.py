@@ -125,6 +125,12 @@ def _pieces(rows: TrainingRows, token_budget: int) -> list[NDArray[np.int64]]:
     return pieces
 
 
+def _pairs_within(lengths: NDArray[np.float64], window: int) -> float:
+    """Pairs of tokens at most ``window`` apart in rows of these lengths."""
+    reach = np.minimum(window, lengths - 1)
+    return float((lengths + reach * (2 * lengths - reach - 1)).sum())
+
+
 def held_out_losses(
     rows: TrainingRows, teacher: Teacher, token_budget: int = 4096
 ) -> Callable[[Distiller], dict[str, float]]:
@@ -135,6 +141,9 @@ def held_out_losses(
         pieces = _pieces(rows, token_budget)
         lengths = rows.lengths.astype(np.float64)
         whole = {"rows": len(rows), "tokens": lengths.sum(), "pairs": (lengths**2).sum()}
+        windows = distiller.objective.windows
+        for window in windows:
+            whole[f"pairs@{window}"] = _pairs_within(lengths, window)
         if any(term.unit == "masked" for term in distiller.objective.terms):
             labels = (rows.batch(piece)["masked_labels"] for piece in pieces)
             whole["masked"] = max(1, sum(int((found != IGNORED).sum()) for found in labels))
@@ -151,9 +160,7 @@ def held_out_losses(
             taps = teacher.taps(batch, request) if request else Taps()
             if kept is not None:
                 taps.logits = kept
-            counts = count_units(
-                batch["attention_mask"], batch.get("masked_labels"), batch.get("asked")
-            )
+            counts = count_units(batch, windows)
             output = distiller(batch, taps, {u: counts[u] / whole[u] for u in whole})
             sums["loss"] = sums.get("loss", 0.0) + float(output["loss"])
             for name, value in output["terms"].items():

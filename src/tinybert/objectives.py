@@ -27,6 +27,7 @@ from tinybert.losses import (
     soft_cross_entropy,
     span_cross_entropy,
     span_label_loss,
+    window_attention_loss,
 )
 from tinybert.projections import Projections
 from tinybert.taps import AttentionTap, TapRequest, Taps
@@ -104,6 +105,11 @@ class Term:
     def kind(self) -> str:
         return self.name.split(".")[0]
 
+    @property
+    def counted(self) -> str:
+        """Its unit among the counts of a batch: :func:`tinybert.distiller.count_units`."""
+        return self.unit
+
     def student_taps(self) -> TapRequest:
         return TapRequest()
 
@@ -161,11 +167,19 @@ class HiddenTerm(Term):
 
 @dataclass(frozen=True)
 class AttentionTerm(Term):
-    """MSE of attention scores before softmax, student layer ``m``, teacher ``n`` (equation 7)."""
+    """MSE of attention scores before softmax, student layer ``m``, teacher ``n`` (equation 7).
+
+    With a ``window`` over pairs of tokens at most so far apart: others the layer never looks at.
+    """
 
     m: int = 1
     n: int = 1
+    window: int | None = None
     unit: ClassVar[Unit] = "pairs"
+
+    @property
+    def counted(self) -> str:
+        return self.unit if self.window is None else f"{self.unit}@{self.window}"
 
     @property
     def name(self) -> str:
@@ -185,7 +199,7 @@ class AttentionTerm(Term):
         student = self.read(seen.student.attention[self.m])
         teacher = self.read(seen.teacher.attention[self.n])
         chosen: dict[str, Any] = {} if seen.crossover is None else {"crossover": seen.crossover}
-        return attention_loss(
+        inputs = (
             student.query,
             student.key,
             student.scaling,
@@ -193,8 +207,10 @@ class AttentionTerm(Term):
             teacher.key,
             teacher.scaling,
             seen.mask,
-            **chosen,
         )
+        if self.window is not None:
+            return window_attention_loss(*inputs, self.window, **chosen)
+        return attention_loss(*inputs, **chosen)
 
 
 @dataclass(frozen=True)
@@ -347,6 +363,12 @@ class Objective:
         for term in self.terms:
             request |= term.teacher_taps()
         return request
+
+    @property
+    def windows(self) -> tuple[int, ...]:
+        """Windows within which pairs are to be counted."""
+        found: set[int | None] = {getattr(term, "window", None) for term in self.terms}
+        return tuple(sorted(window for window in found if window is not None))
 
     @property
     def needs_labels(self) -> bool:

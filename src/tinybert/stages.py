@@ -35,7 +35,7 @@ from tinybert.outputs import (
 )
 from tinybert.progress import Reporter
 from tinybert.projections import Projections
-from tinybert.taps import use_attention
+from tinybert.taps import shows_attention, use_attention
 from tinybert.task_heads import Answering
 from tinybert.teachers import Teacher, load_encoder, load_tokenizer, without_bars
 from tinybert.training import DistillationTrainer, Schedule
@@ -291,7 +291,8 @@ class Run:
             stage.prepare(model, projections)
         if stage.dropout is not None:
             set_dropout(model, stage.dropout)
-        use_attention(model, choices.attention)
+        if shows_attention(model):
+            use_attention(model, choices.attention)
         distiller = Distiller(
             model, projections if stage.objective.needs_projections else None, stage.objective
         )

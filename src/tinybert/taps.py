@@ -34,6 +34,7 @@ __all__ = [
     "logits_at",
     "logits_of",
     "run_with_taps",
+    "shows_attention",
     "use_attention",
 ]
 
@@ -42,7 +43,11 @@ MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 class AttentionTap(NamedTuple):
-    """What one layer's attention saw. Scores before softmax are ``scaling * query @ key.mT``."""
+    """What one layer's attention saw. Scores before softmax are ``scaling * query @ key.mT``.
+
+    Where heads of keys and values are fewer than those of queries (grouped-query attention), they
+    are repeated here, one for each head of queries, as attention itself reads them.
+    """
 
     query: Tensor  # (batch, heads, length, head size)
     key: Tensor  # (batch, heads, length, head size)
@@ -101,7 +106,14 @@ class _Collector:
         self.calls += 1
         if self.calls in self.layers:
             scale = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
+            key, value = (_one_for_each(x, query.shape[1]) for x in (key, value))
             self.taken[self.calls] = AttentionTap(query, key, scale, value)
+
+
+def _one_for_each(shared: Tensor, heads: int) -> Tensor:
+    """Keys or values (batch, their heads, length, size), repeated to one a head of queries."""
+    times = heads // shared.shape[1]
+    return shared if times == 1 else shared.repeat_interleave(times, dim=1)
 
 
 _collector: ContextVar[_Collector | None] = ContextVar("tinybert_collector", default=None)
@@ -119,6 +131,7 @@ def _direct_attention(
 ) -> tuple[Tensor, None]:
     """Attention written out. On CPUs its backward beats fused attention at small head sizes."""
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    key, value = (_one_for_each(x, query.shape[1]) for x in (key, value))
     scores = torch.matmul(query * scale, key.transpose(-1, -2))
     if attention_mask is not None:
         if attention_mask.dtype == torch.bool:
@@ -157,6 +170,16 @@ for _name in ATTENTION_FORMS.values():
     AttentionMaskInterface.register(_name, sdpa_mask)
 
 
+def shows_attention(model: PreTrainedModel) -> bool:
+    """Whether the model's attention runs where it can be tapped, in a form that can be chosen.
+
+    Not so in DeBERTa and MPNet, whose attention adds terms of relative positions within itself,
+    nor where there are no heads (FNet).
+    """
+    has_heads = getattr(model.config, "num_attention_heads", None) is not None
+    return has_heads and bool(model._can_set_attn_implementation())
+
+
 def use_attention(model: PreTrainedModel, form: str = "fused") -> None:
     """Let ``model`` run attention in a form that can be tapped.
 
@@ -172,8 +195,8 @@ def use_attention(model: PreTrainedModel, form: str = "fused") -> None:
     if model.config._attn_implementation != wanted:
         raise TinybertError(
             f"{type(model).__name__} does not run its attention through transformers' "
-            "AttentionInterface, so its attention scores cannot be read: use prediction "
-            "distillation alone, or another encoder."
+            "AttentionInterface, so its attention scores cannot be read: distil its hidden states, "
+            "embedding output and logits alone (--attention-weight 0), or take another encoder."
         )
 
 
@@ -281,7 +304,8 @@ def run_with_taps(model: PreTrainedModel, batch: Mapping[str, Tensor], request: 
         raise TinybertError(
             f"no attention scores were seen in layers {sorted(missing)} of "
             f"{type(model).__name__} ({collector.calls} attention calls): its attention cannot be "
-            "read; weight the attention term 0 or use another encoder."
+            "read; distil its hidden states, embedding output and logits alone "
+            "(--attention-weight 0), or take another encoder."
         )
     if torch.is_grad_enabled() and model.training:
         for tap in collector.taken.values():

@@ -30,7 +30,7 @@ from tinybert.errors import TinybertError
 from tinybert.output_head import check_masked_lm, load_masked_lm, names_output_head
 from tinybert.outputs import whole_file
 from tinybert.progress import Reporter
-from tinybert.taps import TapRequest, Taps, run_with_taps, use_attention
+from tinybert.taps import TapRequest, Taps, run_with_taps, shows_attention, use_attention
 from tinybert.task_heads import HEADS, SPAN_LABELS, Answering, answering_of
 
 __all__ = [
@@ -112,7 +112,17 @@ def load_encoder(
     check_model_directory(path)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _masked_lm(path) if masked_lm else _loaded(path, labels, regression, answering)
+        model = _masked_lm(path) if masked_lm else _loaded(path, labels, regression, answering)
+    _own_storage(model)
+    return model
+
+
+def _own_storage(model: PreTrainedModel) -> None:
+    """Weights that were cut out of larger ones as they were read (NomicBERT) get memory of their
+    own, or safetensors does not write them."""
+    for parameter in model.parameters():
+        if parameter.untyped_storage().nbytes() > parameter.nbytes:
+            parameter.data = parameter.data.clone()
 
 
 def _loaded(
@@ -269,6 +279,10 @@ def set_labels(model: PreTrainedModel, names: Sequence[str]) -> None:
     model.config.label2id = {name: number for number, name in enumerate(names)}
 
 
+_FINAL_NORMS = {"final_norm", "norm"}
+"""Of encoders that normalise the last state once more (ModernBERT, EuroBERT)."""
+
+
 class Teacher:
     """A frozen model that shows its taps.
 
@@ -299,7 +313,7 @@ class Teacher:
         self.model.train(False)
         self.tokenizer = tokenizer
         self._order: list[int] | None = None
-        if model._can_set_attn_implementation():
+        if shows_attention(model):
             use_attention(self.model, attention)
 
     @property
@@ -341,6 +355,8 @@ class Teacher:
             for name, child in module.named_children():
                 if isinstance(child, nn.ModuleList) and len(child) == layers:
                     setattr(module, name, child[:depth])
+                    for norm in _FINAL_NORMS & dict(module.named_children()).keys():
+                        setattr(module, norm, nn.Identity())  # it belongs to the last layer alone
                     return
 
     def fingerprint(self) -> str:

@@ -243,9 +243,8 @@ class DistillationTrainer(Trainer):
 
     def _shares(self, pieces: list[dict[str, Tensor]], stand_in: bool) -> list[dict[str, float]]:
         """Each micro-batch's part of the rows, tokens and so on of the whole effective batch."""
-        counts = [
-            count_units(p["attention_mask"], p.get("masked_labels"), p.get("asked")) for p in pieces
-        ]
+        windows = self.distiller.objective.windows
+        counts = [count_units(piece, windows) for piece in pieces]
         units = tuple(counts[0])
         own = torch.tensor(
             [0.0 if stand_in else float(sum(c[u] for c in counts)) for u in units],
@@ -272,7 +271,7 @@ class DistillationTrainer(Trainer):
         parameters = [p for p in distiller.student.parameters() if p.requires_grad]
         kinds: dict[str, Tensor] = {}
         for term in distiller.objective.terms:
-            value = term.weight * terms[term.name] / max(share[term.unit], 1e-12)
+            value = term.weight * terms[term.name] / max(share[term.counted], 1e-12)
             kinds[term.kind] = kinds[term.kind] + value if term.kind in kinds else value
         figures = {}
         for kind, value in kinds.items():

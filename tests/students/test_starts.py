@@ -10,6 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 from transformers import (
+    AlbertConfig,
+    AlbertModel,
     AutoTokenizer,
     BertConfig,
     BertForSequenceClassification,
@@ -19,7 +21,6 @@ from transformers import (
     DistilBertForSequenceClassification,
     ElectraConfig,
     ElectraForSequenceClassification,
-    ElectraModel,
     ModernBertConfig,
     ModernBertModel,
     PreTrainedModel,
@@ -303,8 +304,8 @@ def test_starts_that_do_not_apply(changes: dict[str, Any], message: str) -> None
 def test_encoders_that_pca_does_not_serve() -> None:
     small = {k: v for k, v in SIZES.items() if k != "num_labels"}
     modern = ModernBertModel(ModernBertConfig(**small, cls_token_id=1, sep_token_id=2))
-    narrow = ElectraModel(ElectraConfig(**small, embedding_size=24))
-    for model in (modern, narrow):
+    shared = AlbertModel(AlbertConfig(**small, embedding_size=24))
+    for model in (modern, shared):
         with pytest.raises(TinybertError, match="does not apply.*start=layers.*start=random"):
             start_student(
                 model, Shape(2, 24, 48, 4), start="pca", mapping=(2, 4), calibration=batches()

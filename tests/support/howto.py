@@ -15,7 +15,7 @@ from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
 import tinybert
-from support import authors, tiny, web, words
+from support import authors, encoders, tiny, web, words
 
 SENTIMENT = ("negative", "positive")
 
@@ -50,6 +50,8 @@ def _rows(place: Path) -> None:
     write(place / "reviews.csv", head, [(rows[0][0], rows[0][1].upper()), *rows[1:]])
     for number, name in enumerate(("train", "dev", "test"), 1):
         write(place / f"{name}.csv", head, reviews(34, number))
+    documents = zip(*[iter(reviews(40 * 12, 10))] * 12, strict=True)
+    write(place / "documents.csv", head, [(" ".join(t for t, _ in d), d[0][1]) for d in documents])
     write(place / "texts.csv", ["text"], [[text] for text, _ in reviews(34, 4)])
     values = [
         (text, f"{len(set(text.split())) * 0.9 + i / 50:.2f}")
@@ -106,6 +108,8 @@ def _models(place: Path) -> None:
     tiny.tokenizer().save_pretrained(place / "masked-lm")
     tiny.masked_lm(layers=3, width=64).save_pretrained(place / "encoder")
     tiny.tokenizer().save_pretrained(place / "encoder")
+    for kind, name in (("modernbert", "modernbert"), ("deberta-v2", "deberta-v3-base")):
+        encoders.saved(encoders.encoder(kind, max_position_embeddings=8192), place / name)
     vectors = (f"{word} {i + 1} {i * i % 7}\n" for i, word in enumerate(tiny.WORDS))
     (place / "vectors.txt").write_text("".join(vectors))
     tiny.saved_encoder(place / "bert-base-uncased", layers=4, width=32, initializer_range=0.2)

@@ -11,25 +11,21 @@ from typing import Any, cast
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from tinybert.attention_transfer import attention_transfer, chosen_transfer
+from tinybert.attention_transfer import attention_transfer, chosen_transfer, shared_windows
 from tinybert.batching import TrainingRows
 from tinybert.ensemble import Ensemble
 from tinybert.errors import TinybertError
 from tinybert.jobs.rows import calibration
 from tinybert.mapping import layer_mapping, shown
-from tinybert.objectives import (
-    AttentionTransfer,
-    Objective,
-    Weight,
-    head_by_head,
-    intermediate_objective,
-)
+from tinybert.objectives import Objective, Weight, intermediate_objective
 from tinybert.projections import PROJECTIONS_FILE, Projections
 from tinybert.settings import LossSettings, StudentSettings
 from tinybert.stages import Run, save_student
 from tinybert.students import check_start, parse_shape, shape_of, start_student
+from tinybert.students.encoders import limits
 from tinybert.students.heads import reorder_outputs
-from tinybert.students.shapes import Shape
+from tinybert.students.shapes import Shape, attention_width, attention_windows
+from tinybert.taps import shows_attention
 from tinybert.task_heads import Answering
 from tinybert.teachers import (
     Teacher,
@@ -93,8 +89,10 @@ def check_student(
     """
     weights = loss_weights(settings)
     given = Path(settings.student)
+    student = teacher
     if given.is_dir():
-        config = load_encoder(given).config
+        student = load_encoder(given)
+        config = student.config
         _check_given(given, config, teacher, tokenizer)
         shape = shape_of(config)
     else:
@@ -102,23 +100,65 @@ def check_student(
             raise TinybertError(f"there is no student directory {settings.student}.")
         shape = parse_shape(settings.student, teacher.config)
         check_start(resolve_start(settings.start, teacher, shape)[0], teacher, shape)
+        config = shape.config(teacher.config)
     mapping = layer_mapping(settings.layer_mapping, shape.layers, teacher.config.num_hidden_layers)
-    transfer, _ = _transfer(settings, weights, teacher.config, shape)
-    intermediate_objective(mapping, transfer=transfer, **weights)
+    _objective(settings, weights, mapping, teacher, student, config)
     return str(shape)
 
 
-def _transfer(
-    settings: LossSettings, weights: dict[str, Any], teacher: Any, shape: Shape
-) -> tuple[AttentionTransfer, str]:
-    """How attention is compared, and a sentence on it where it is not the paper's way."""
+def _objective(
+    settings: LossSettings,
+    weights: dict[str, Any],
+    mapping: Sequence[int],
+    teacher: PreTrainedModel,
+    student: PreTrainedModel,
+    config: Any,
+) -> tuple[Objective, str]:
+    """What the intermediate stages minimise; and a sentence where that is not the paper's whole.
+
+    ``student`` is a model of the student's kind, ``config`` the student's own configuration.
+    """
     if not uses_attention(weights):
-        return head_by_head, ""
-    theirs = shape_of(teacher)
-    widths = theirs.hidden, shape.hidden
-    chosen, why = chosen_transfer(settings.attention_transfer, theirs.heads, shape.heads, widths)
-    said = "" if chosen == "heads" else f"attention is compared by {chosen} ({why})"
-    return attention_transfer(chosen, widths), said
+        return intermediate_objective(mapping, **weights), ""
+    if hidden := [m.config.model_type for m in (teacher, student) if not shows_attention(m)]:
+        return _without_attention(settings, weights, mapping, hidden[0])
+    heads = shape_of(teacher.config).heads, shape_of(config).heads
+    widths = attention_width(teacher.config), attention_width(config)
+    theirs, ours = attention_windows(teacher.config), attention_windows(config)
+    windows = shared_windows(ours, theirs, mapping)
+    chosen, why = chosen_transfer(settings.attention_transfer, *heads, widths, bool(windows))
+    said = [] if chosen == "heads" else [f"attention is compared by {chosen} ({why})"]
+    if windows and chosen != "relations":
+        layers = ", ".join(map(str, windows))
+        said.append(f"student layers {layers}: scores are compared within their sliding windows")
+    transfer = attention_transfer(chosen, widths, windows)
+    return intermediate_objective(mapping, transfer=transfer, **weights), "; ".join(said)
+
+
+def _without_attention(
+    settings: LossSettings, weights: dict[str, Any], mapping: Sequence[int], kind: str
+) -> tuple[Objective, str]:
+    """The other losses, of an encoder whose attention cannot be read."""
+    own = f"{kind} computes attention in its own way"
+    if settings.attention_transfer != "auto":
+        raise TinybertError(
+            f"{own}, so its scores cannot be read and --attention-transfer "
+            f"{settings.attention_transfer} cannot be had: leave it out, hidden states, embedding "
+            "output and logits are distilled without it."
+        )
+    hidden = weights["hidden"]
+    if getattr(settings, "intermediate_epochs", None) == 0:  # nothing reads the objective
+        return intermediate_objective(mapping, attention=0.0), ""
+    if not (any(hidden) if isinstance(hidden, list) else hidden) and not weights["embedding"]:
+        raise TinybertError(
+            f"{own}, so its scores cannot be read, and the weights of all other losses are 0: give "
+            "--hidden-weight or --embedding-weight, or leave the intermediate stage out "
+            "(--intermediate-epochs 0) and distil the logits alone."
+        )
+    objective = intermediate_objective(mapping, **weights | {"attention": 0.0})
+    return objective, (
+        f"{own}: attention scores are not distilled, hidden states and embedding output are"
+    )
 
 
 def speak_labels(model: PreTrainedModel, labels: Sequence[str]) -> None:
@@ -185,13 +225,14 @@ def begin_student(
     shape = parse_shape(student.student, teacher.config)
     start, why = resolve_start(student.start, teacher, shape)
     mapping = layer_mapping(student.layer_mapping, shape.layers, teacher.config.num_hidden_layers)
-    transfer, said = _transfer(settings, weights, teacher.config, shape)
-    objective = intermediate_objective(mapping, transfer=transfer, **weights)
-    config = shape.config(teacher.config)
+    config = shape.config(teacher.config, mapping)
+    objective, said = _objective(settings, weights, mapping, teacher, teacher, config)
     check_fits(teacher.config, config)
     run.reporter.say(f"student {shape} ({start} start: {why}), layer mapping {shown(mapping)}")
-    if said:
-        run.reporter.say(said)
+    sees_all = [m not in attention_windows(config) for m in range(1, shape.layers + 1)]
+    for sentence in [said, *limits(teacher, sees_all)]:
+        if sentence:
+            run.reporter.say(sentence)
 
     def make(directory: Path) -> None:
         torch.manual_seed(run.seed)
@@ -227,14 +268,14 @@ def _given_student(
     labels: Sequence[str] | None,
     answering: Answering = "rows",
 ) -> Begun:
-    config = load_encoder(given).config
+    body = load_encoder(given)
+    config = body.config
     _check_given(given, config, teacher, tokenizer)
     layers = config.num_hidden_layers
     mapping = layer_mapping(settings.layer_mapping, layers, teacher.config.num_hidden_layers)
-    transfer, said = _transfer(settings, weights, teacher.config, shape_of(config))
+    objective, said = _objective(settings, weights, mapping, teacher, body, config)
     if said:
         run.reporter.say(said)
-    objective = intermediate_objective(mapping, transfer=transfer, **weights)
     projected = (given / PROJECTIONS_FILE).is_file()
     if not projected:
         run.reporter.say(f"{given} has no projections: they start at random")

@@ -23,6 +23,7 @@ from tinybert.losses.prediction import (
 from tinybert.losses.ratio import Ratio
 from tinybert.losses.reference import reference_attention_loss, reference_hidden_loss
 from tinybert.losses.spans import ENDS, STARTS, span_cross_entropy, span_label_loss
+from tinybert.losses.window import pairs_within, window_attention_loss
 
 __all__ = [
     "DEFAULT_CROSSOVER",
@@ -39,6 +40,7 @@ __all__ = [
     "hidden_loss",
     "label_loss",
     "masked_loss",
+    "pairs_within",
     "patience_loss",
     "reference_attention_loss",
     "reference_hidden_loss",
@@ -47,4 +49,5 @@ __all__ = [
     "soft_cross_entropy",
     "span_cross_entropy",
     "span_label_loss",
+    "window_attention_loss",
 ]

@@ -13,7 +13,8 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tinybert.errors import TinybertError
-from tinybert.taps import TapRequest, run_with_taps, use_attention
+from tinybert.students.shapes import attention_windows
+from tinybert.taps import TapRequest, run_with_taps, shows_attention, use_attention
 
 __all__ = ["AttentionMaps", "LayerMaps", "attention_maps"]
 
@@ -112,13 +113,16 @@ def attention_maps(
 def _attention(
     model: PreTrainedModel, batch: dict[str, Tensor], layers: frozenset[int]
 ) -> dict[int, Maps]:
-    if not model._can_set_attn_implementation():
+    if not shows_attention(model):
         raise TinybertError(f"{type(model).__name__} does not show its attention.")
     model.train(False)
     use_attention(model)
     taken = run_with_taps(model, batch, TapRequest(attention=layers)).attention
-    found = {}
+    found, windows = {}, attention_windows(model.config)
     for layer, tap in taken.items():
         scores = tap.scaling * tap.query.float() @ tap.key.float().mT
+        if layer in windows:
+            place = torch.arange(scores.shape[-1], device=scores.device)
+            scores = scores.masked_fill((place[:, None] - place).abs() > windows[layer], -torch.inf)
         found[layer] = torch.softmax(scores, dim=-1)[0].cpu().numpy()
     return found

@@ -108,8 +108,8 @@ def teacher_places(
         return lambda _module, _args, out: into.append(out[mask[-1]])
 
     for place, into in outputs.items():
-        norm = teacher.layers[place - 1].out_norm if place else teacher.embedding_norm
-        handles.append(norm.register_forward_hook(keep(into)))
+        source = teacher.layers[place - 1].out_norm if place else teacher.embedding_output
+        handles.append(source.register_forward_hook(keep(into)))
     for place, into in inner.items():
         norm = teacher.layers[place - 1].attention_norm
         handles.append(norm.register_forward_hook(keep(into)))

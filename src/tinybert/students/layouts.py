@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from torch import nn
@@ -51,7 +51,16 @@ _DISTILBERT = _Paths(
     ff_out="ffn.lin2",
     out_norm="output_layer_norm",
 )
-# Post-LayerNorm encoders with absolute positions added to the embeddings, by model_type.
+_MPNET = replace(
+    _BERT,
+    query="attention.attn.q",
+    key="attention.attn.k",
+    value="attention.attn.v",
+    attention_out="attention.attn.o",
+    attention_norm="attention.LayerNorm",
+)
+# Post-LayerNorm encoders with absolute positions added to the embeddings, by model_type. MPNet
+# adds a bias of relative positions to its scores; it is kept as it is.
 _PATHS = {
     "bert": _BERT,
     "tinybert_relu_bert": _BERT,
@@ -60,6 +69,7 @@ _PATHS = {
     "camembert": _BERT,
     "electra": _BERT,
     "distilbert": _DISTILBERT,
+    "mpnet": _MPNET,
 }
 
 
@@ -86,8 +96,19 @@ class Encoder:
     body: PreTrainedModel
     tables: dict[str, nn.Embedding]
     embedding_norm: nn.LayerNorm
+    embedding_map: nn.Linear | None  # ELECTRA: behind embeddings narrower than the body
+    position_bias: nn.Embedding | None  # MPNet: on the scores of each head
     layers: tuple[Layer, ...]
     heads: int
+
+    @property
+    def width(self) -> int:
+        return int(self.layers[0].out_norm.normalized_shape[0])
+
+    @property
+    def embedding_output(self) -> nn.Module:
+        """The module that gives the embedding output."""
+        return self.embedding_map or self.embedding_norm
 
 
 def encoder_of(model: PreTrainedModel) -> Encoder:
@@ -100,16 +121,11 @@ def encoder_of(model: PreTrainedModel) -> Encoder:
     paths = _PATHS.get(config.model_type)
     body = cast(PreTrainedModel, model.base_model)
     positions = getattr(config, "position_embedding_type", None) or "absolute"
-    if (
-        paths is None
-        or positions != "absolute"
-        or getattr(config, "is_decoder", False)
-        or hasattr(body, "embeddings_project")  # ELECTRA with narrower embeddings
-    ):
+    if paths is None or positions != "absolute" or getattr(config, "is_decoder", False):
         raise TinybertError(
             f"start=pca does not apply to this {config.model_type} teacher: it is for "
-            "post-LayerNorm encoders with absolute positions and embeddings as wide as the body "
-            f"({', '.join(_PATHS)}); take start=layers (same width) or start=random."
+            f"post-LayerNorm encoders with absolute positions ({', '.join(_PATHS)}); take "
+            "start=layers (same width) or start=random."
         )
     embeddings = body.get_submodule("embeddings")
     tables = {n: m for n, m in embeddings.named_children() if isinstance(m, nn.Embedding)}
@@ -127,6 +143,8 @@ def encoder_of(model: PreTrainedModel) -> Encoder:
         body=body,
         tables=tables,
         embedding_norm=cast(nn.LayerNorm, embeddings.get_submodule("LayerNorm")),
+        embedding_map=getattr(body, "embeddings_project", None),
+        position_bias=getattr(getattr(body, "encoder", None), "relative_attention_bias", None),
         layers=tuple(layer(module) for module in modules),
         heads=int(config.num_attention_heads),
     )

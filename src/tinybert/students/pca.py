@@ -79,13 +79,11 @@ def start_body(
     """
     outputs, inner = teacher_places(teacher, batches, mapping)
     targets = [outputs[layer] for layer in (0, *mapping)]
-    axes = principal_axes(targets, student.embedding_norm.normalized_shape[0])
+    axes = principal_axes(targets, student.width)
     p = axes.float()
-    for name, table in student.tables.items():
-        table.weight.copy_(teacher.tables[name].weight @ p)
-    states = [
-        fit_layer_norm(student.embedding_norm, embedding_sums(student, batches), targets[0] @ p)
-    ]
+    states = [_start_embeddings(student, teacher, p, batches, targets[0])]
+    if student.position_bias is not None and teacher.position_bias is not None:
+        student.position_bias.weight.copy_(teacher.position_bias.weight)
     runner = LayerRunner(student, batches)
     for layer, place in zip(student.layers, mapping, strict=True):
         source = teacher.layers[place - 1]
@@ -103,13 +101,41 @@ def start_body(
     return axes, states, targets
 
 
+def _start_embeddings(
+    student: Encoder, teacher: Encoder, p: Tensor, batches: Batches, wanted: Tensor
+) -> Tensor:
+    """E·P, and the LayerNorm behind it fitted; returns the student's embedding output.
+
+    Embeddings narrower than the body stay as they are: the map behind them becomes P·W. A student
+    as narrow as they are has no such map, and takes it into its tables.
+    """
+    if student.embedding_map is not None and teacher.embedding_map is not None:
+        for name, table in student.tables.items():
+            table.weight.copy_(teacher.tables[name].weight)
+        student.embedding_norm.load_state_dict(teacher.embedding_norm.state_dict())
+        student.embedding_map.weight.copy_(p.T @ teacher.embedding_map.weight)
+        student.embedding_map.bias.copy_(p.T @ teacher.embedding_map.bias)
+        return wanted @ p
+    inward = p
+    if teacher.embedding_map is not None:
+        inward = (teacher.embedding_map.weight * teacher.embedding_norm.weight).T @ p
+    for name, table in student.tables.items():
+        table.weight.copy_(teacher.tables[name].weight @ inward)
+    return fit_layer_norm(student.embedding_norm, embedding_sums(student, batches), wanted @ p)
+
+
 def corrected(
     linear: nn.Linear, axes: Tensor, stream: Tensor, wanted: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Weight and bias that give ``wanted`` from ``stream``: the projection W·P, ridge-corrected."""
+    """Weight and bias that give ``wanted`` from ``stream``: the projection W·P, ridge-corrected.
+
+    The bias stays zero where ``linear`` has none.
+    """
     weight = (linear.weight.double() @ axes).float()
-    correction, shift = ridge(stream, wanted - stream @ weight.T - linear.bias)
-    return weight + correction, linear.bias + shift
+    bias = wanted.new_zeros(wanted.shape[1]) if linear.bias is None else linear.bias
+    left = wanted - stream @ weight.T - bias
+    correction, shift = ridge(stream, left, centred=linear.bias is not None)
+    return weight + correction, bias + shift
 
 
 def _start_attention(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +71,7 @@ def start_student(
         )
     if start == "pca" and not calibration:
         raise TinybertError("start=pca needs calibration text: give some, or take start=random.")
-    config = shape.config(teacher_model.config)
+    config = shape.config(teacher_model.config, mapping)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         student: PreTrainedModel = type(teacher_model)(config)
@@ -126,6 +127,7 @@ def check_start(start: str, teacher: PreTrainedModel, shape: Shape) -> None:
     """Refuse a start that does not apply to this teacher and shape; names those that do."""
     if start not in STARTS:
         raise TinybertError(f"unknown start {start!r}: choose {', '.join(STARTS)}.")
+    shape.config(teacher.config)  # refuses heads that this kind of encoder does not take
     if start == "layers":
         _check_layers(teacher, shape)
     if start == "pca":
@@ -146,6 +148,13 @@ def _check_layers(teacher: PreTrainedModel, shape: Shape) -> None:
                 f"{getattr(shape, what)} and the teacher's {getattr(theirs, what)}: take start=pca "
                 f"or start=random, or the shape {shape.layers}x{theirs.hidden}."
             )
+    groups = getattr(teacher.config, "num_hidden_groups", None) or 1
+    if groups > 1:
+        raise TinybertError(
+            f"start=layers copies one layer for each of the student's, but this "
+            f"{teacher.config.model_type} teacher shares {groups} layers among its "
+            f"{theirs.layers}: take start=random."
+        )
 
 
 def _check_pca(teacher: PreTrainedModel, shape: Shape) -> None:
@@ -161,12 +170,23 @@ def _check_pca(teacher: PreTrainedModel, shape: Shape) -> None:
             f"the student has {shape.heads}: take start=random, or {theirs.heads} heads or fewer."
         )
 
+    if teacher.config.model_type == "mpnet" and shape.heads != theirs.heads:
+        raise TinybertError(
+            "start=pca keeps the bias of relative positions that each of MPNet's heads has, so "
+            f"the student needs the teacher's {theirs.heads} heads, not {shape.heads}: take "
+            f"start=random, or {theirs.heads} heads."
+        )
+
 
 def _copy_layers(
     student: PreTrainedModel, teacher: PreTrainedModel, mapping: Sequence[int]
 ) -> None:
-    """Copy what has the same name and shape; layer m of the body from layer g(m)."""
+    """Copy what has the same name and shape; layer m of the body from layer g(m).
+
+    Layers that share their weights (ALBERT) are copied as one: the student runs it fewer times.
+    """
     _copy_state(student.base_model, teacher.base_model, mapping)
+    fold_first_norm(student.base_model, teacher.base_model, mapping)
     if student.base_model is not student and teacher.base_model is not teacher:
         prefix = student.base_model_prefix + "."
         given = teacher.state_dict()
@@ -183,6 +203,25 @@ def _copy_state(student: nn.Module, teacher: nn.Module, mapping: Sequence[int]) 
             name = f"{match[1]}.{mapping[int(match[2])] - 1}.{match[3]}"
         if name in given and given[name].shape == value.shape:
             value.copy_(given[name])
+
+
+def fold_first_norm(student: nn.Module, teacher: nn.Module, mapping: Sequence[int]) -> None:
+    """ModernBERT's first layer has no LayerNorm before attention, since the embeddings end in one.
+
+    A deeper layer that comes to stand there loses its own. Its γ goes into the weights that read
+    it, less the scale that the embeddings' LayerNorm gives already: exact where that LayerNorm's γ
+    is the same everywhere, and near it elsewhere.
+    """
+    if student.config.model_type != "modernbert" or mapping[0] == 1:  # type: ignore[union-attr]
+        return
+    source = teacher.get_submodule(f"layers.{mapping[0] - 1}.attn_norm")
+    read = student.get_submodule("layers.0.attn.Wqkv")
+    given = student.get_submodule("embeddings.norm")
+    gamma = cast(Tensor, source.weight) / cast(Tensor, given.weight).square().mean().sqrt()
+    weight = cast(Tensor, read.weight)
+    if source.bias is not None and read.bias is not None:
+        cast(Tensor, read.bias).add_(weight @ cast(Tensor, source.bias))
+    weight.mul_(gamma.to(weight))
 
 
 def _pca(
