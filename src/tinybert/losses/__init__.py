@@ -22,6 +22,7 @@ from tinybert.losses.prediction import (
 )
 from tinybert.losses.ratio import Ratio
 from tinybert.losses.reference import reference_attention_loss, reference_hidden_loss
+from tinybert.losses.vectors import vector_cosine_loss, vector_loss
 
 __all__ = [
     "DEFAULT_CROSSOVER",
@@ -42,4 +43,6 @@ __all__ = [
     "regression_loss",
     "relation_loss",
     "soft_cross_entropy",
+    "vector_cosine_loss",
+    "vector_loss",
 ]
