@@ -77,8 +77,8 @@ class Runtime(ABC):
                 does not take is left aside.
 
         Returns:
-            float32: logits (batch, labels), or the last hidden state (batch, length, width) of an
-            encoder.
+            float32: logits (batch, labels), the last hidden state (batch, length, width) of an
+            encoder, or the vectors (batch, width) of a sentence encoder.
         """
         ids = inputs["input_ids"]
         stand_in = {"attention_mask": np.ones_like, "token_type_ids": np.zeros_like}
@@ -154,6 +154,7 @@ class _PyTorch(Runtime):
         import torch
 
         from tinybert.measure.latency import longest_input
+        from tinybert.sentence_modules import known_head
         from tinybert.teachers import has_head, head_labels, load_encoder
 
         if threads is not None:
@@ -167,13 +168,18 @@ class _PyTorch(Runtime):
         self._model = model.to(dtype).eval()
         self._torch = torch
         self._output = "last_hidden_state" if labels is None else "logits"
+        head = known_head(directory) if labels is None else None
+        self._head = None if head is None else head.to(dtype)
         self.longest = longest_input(model)
         self.inputs = model_inputs(model)
 
     def _run(self, fed: dict[str, NDArray[np.int64]]) -> Any:
         with self._torch.inference_mode():
             tensors = {name: self._torch.from_numpy(array) for name, array in fed.items()}
-            return getattr(self._model(**tensors), self._output).float().numpy()
+            found = getattr(self._model(**tensors), self._output)
+            if self._head is not None:
+                found = self._head(found, tensors["attention_mask"])
+            return found.float().numpy()
 
 
 class _OnnxRuntime(Runtime):
@@ -271,7 +277,8 @@ def _not_opened(path: Path, engine: str, error: Exception) -> TinybertError:
 
 
 def _main_output(names: Sequence[str]) -> str:
-    return next((n for n in ("logits", "last_hidden_state") if n in names), names[0])
+    wanted = ("sentence_embedding", "logits", "last_hidden_state")
+    return next((name for name in wanted if name in names), names[0])
 
 
 def model_inputs(model: Any) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ __all__ = [
     "MODULES_FILE",
     "Pooling",
     "SentenceHead",
+    "known_head",
     "pooled",
     "read_head",
     "write_head",
@@ -152,6 +153,14 @@ def read_head(path: str | Path) -> SentenceHead | None:
         )
     longest = (_read(path, "sentence_bert_config.json") or {}).get("max_seq_length")
     return SentenceHead(pooling, dense, normalise, longest if isinstance(longest, int) else None)
+
+
+def known_head(path: str | Path) -> SentenceHead | None:
+    """The head of a sentence encoder; None where there is none, or none that is known here."""
+    try:
+        return read_head(path)
+    except TinybertError:
+        return None
 
 
 def write_head(directory: str | Path, head: SentenceHead, hidden: int) -> list[str]:

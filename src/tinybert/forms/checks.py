@@ -14,6 +14,7 @@ from tinybert.batching import TokenRows, length_batches
 from tinybert.errors import TinybertError
 from tinybert.forms.graph import output_name
 from tinybert.runtimes import Runtime
+from tinybert.sentence_modules import SentenceHead
 
 __all__ = [
     "BATCHES",
@@ -42,7 +43,8 @@ class Probes:
 
     Attributes:
         batches: inputs by name, (batch, length) int64, padded on the right.
-        answers: (batch, labels), or (batch, length, width) of an encoder.
+        answers: (batch, labels); (batch, length, width) of an encoder; (batch, width) of a
+            sentence encoder.
         size: of the largest answer, 1 at least.
     """
 
@@ -60,6 +62,7 @@ def make_probes(
     inputs: Sequence[str],
     longest: int | None,
     advance: Callable[[int], None] | None = None,
+    head: SentenceHead | None = None,
 ) -> Probes:
     """Batches of every size in :data:`BATCHES` at every length in :data:`LENGTHS`.
 
@@ -70,6 +73,7 @@ def make_probes(
         inputs: names of what the model takes.
         longest: tokens that the model takes; greater lengths become this one.
         advance: called with 1 for each batch that is answered.
+        head: of a sentence encoder, whose answers are vectors.
 
     Raises:
         TinybertError: an answer is no finite number.
@@ -84,9 +88,11 @@ def make_probes(
             batch = _batch(stream, rows.pad_id, length, count, types, rng)
             batch = {name: batch[name] for name in inputs}
             with torch.inference_mode():
-                found = model(**{name: torch.from_numpy(each) for name, each in batch.items()})
+                given = {name: torch.from_numpy(each) for name, each in batch.items()}
+                found = getattr(model(**given), output_name(model))
+                found = found if head is None else head(found, given["attention_mask"])
             probes.batches.append(batch)
-            answer = getattr(found, output_name(model)).float().numpy()
+            answer = found.float().numpy()
             check_finite(answer[batch["attention_mask"] == 1] if answer.ndim == 3 else answer)
             probes.answers.append(answer)
             if advance is not None:
@@ -176,7 +182,8 @@ def alone_and_together(runtime: Runtime, rows: TokenRows, count: int = 32) -> fl
 def answers(
     runtime: Runtime, rows: TokenRows, advance: Callable[[int], None] | None = None
 ) -> Array:
-    """A classifier's logits for all rows, (rows, labels) float32, in batches of like lengths."""
+    """A classifier's logits for all rows, (rows, labels) float32, in batches of like lengths; or
+    a sentence encoder's vectors, (rows, width)."""
     outputs: Array | None = None
     for indices in length_batches(rows):
         logits = runtime(_inputs(rows, indices))

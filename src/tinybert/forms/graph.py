@@ -19,9 +19,11 @@ from tinybert.errors import TinybertError
 from tinybert.forms.attention import FUSED_ATTENTION
 from tinybert.outputs import is_out_of_space
 from tinybert.runtimes import model_inputs, needs
+from tinybert.sentence_modules import SentenceHead
 
 __all__ = [
     "OPSET",
+    "SENTENCE_OUTPUT",
     "has_weights_beside",
     "output_name",
     "save_graph",
@@ -31,18 +33,29 @@ __all__ = [
 OPSET = 20
 """Of standard operators: the first with GELU as one; engines of 2024 and later know it."""
 
+SENTENCE_OUTPUT = "sentence_embedding"
+"""As exports of sentence-transformers' models name it."""
+
 # Above, weights lie in a file of their own: a protocol buffer holds 2 GB.
 _ONE_FILE = 1.8e9
 
 
-def output_name(model: PreTrainedModel) -> str:
-    """``logits`` of a classifier, ``last_hidden_state`` of an encoder."""
+def output_name(model: PreTrainedModel, head: SentenceHead | None = None) -> str:
+    """The output that is compared: ``logits`` of a classifier, ``last_hidden_state`` of an encoder,
+    ``sentence_embedding`` of a sentence encoder, which has its states too."""
+    if head is not None:
+        return SENTENCE_OUTPUT
     classifier = "SequenceClassification" in type(model).__name__
     return "logits" if classifier else "last_hidden_state"
 
 
 def write_graph(
-    model: PreTrainedModel, path: Path, *, longest: int | None, fuse: bool = True
+    model: PreTrainedModel,
+    path: Path,
+    *,
+    longest: int | None,
+    fuse: bool = True,
+    head: SentenceHead | None = None,
 ) -> bool:
     """Write ``model`` as ONNX.
 
@@ -51,6 +64,7 @@ def write_graph(
         path: of the file to write.
         longest: tokens a row at most; None where the model has no such bound.
         fuse: attention as ONNX Runtime's own operator, where this model's can be.
+        head: of a sentence encoder, whose graph then gives its vectors too.
 
     Returns:
         Whether attention is fused.
@@ -61,7 +75,7 @@ def write_graph(
     needs("onnx", "onnxscript")
     if fuse:
         try:
-            _export(model, path, longest, FUSED_ATTENTION)
+            _export(model, path, longest, FUSED_ATTENTION, head)
             return _has_fused_attention(path)
         except (OSError, MemoryError):
             raise
@@ -70,7 +84,7 @@ def write_graph(
                 raise
             path.unlink(missing_ok=True)  # whatever it is, the plain graph may do without it
     try:
-        _export(model, path, longest, "eager")
+        _export(model, path, longest, "eager", head)
     except (OSError, MemoryError):  # of this machine, not of the model
         raise
     except Exception as error:
@@ -86,19 +100,30 @@ def write_graph(
 
 
 class _Answers(nn.Module):
-    """A model that takes tensors in their order and gives one."""
+    """A model that takes tensors in their order and gives one, or states and sentence vectors."""
 
-    def __init__(self, model: PreTrainedModel, names: tuple[str, ...], output: str) -> None:
+    def __init__(
+        self, model: PreTrainedModel, names: tuple[str, ...], head: SentenceHead | None
+    ) -> None:
         super().__init__()
-        self.model, self.names, self.output = model, names, output
+        self.model, self.names, self.head = model, names, head
+        self.output = output_name(model)
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         given = dict(zip(self.names, inputs, strict=True))
         answer: Tensor = getattr(self.model(**given, return_dict=True), self.output)
-        return answer
+        if self.head is None:
+            return answer
+        return answer, self.head(answer, given["attention_mask"])
 
 
-def _export(model: PreTrainedModel, path: Path, longest: int | None, attention: str) -> None:
+def _export(
+    model: PreTrainedModel,
+    path: Path,
+    longest: int | None,
+    attention: str,
+    head: SentenceHead | None,
+) -> None:
     names = model_inputs(model)
     # More than one row and token, or the exporter takes the number for a constant.
     ids = torch.full((2, 3), min(2, model.config.vocab_size - 1), dtype=torch.long)
@@ -108,10 +133,10 @@ def _export(model: PreTrainedModel, path: Path, longest: int | None, attention: 
     length = torch.export.Dim("length", max=longest)
     with _attending(model, attention), _silence(), torch.no_grad():
         program: Any = torch.onnx.export(
-            _Answers(model, names, output_name(model)).eval(),
+            _Answers(model, names, head).eval(),
             tuple(example[name] for name in names),
             input_names=list(names),
-            output_names=[output_name(model)],
+            output_names=[output_name(model), *([] if head is None else [SENTENCE_OUTPUT])],
             dynamo=True,
             dynamic_shapes=(tuple({0: batch, 1: length} for _ in names),),
             opset_version=OPSET,

@@ -255,8 +255,7 @@ def dry_run(
         "step_seconds": pace.step_seconds,
         "teacher_seconds": plan.rows * a_row,
         "training_seconds": training,
-        "disk_bytes": 4
-        * (STAGE_COPIES * weights + plan.rows * head.width(model.config.hidden_size)),
+        "disk_bytes": 4 * numbers,
     }
     if run.is_main:
         _show(found, reporter)
