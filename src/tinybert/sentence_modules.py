@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from transformers.utils import cached_file
 
 from tinybert.errors import TinybertError
-from tinybert.outputs import write_json_whole
 
 __all__ = [
     "MODULES_FILE",
@@ -185,7 +184,7 @@ def write_head(directory: str | Path, head: SentenceHead, hidden: int) -> list[s
         modules.append({"idx": i, "name": str(i), "path": name, "type": f"{_OWN}.{kind}"})
     flags = {flag: pooling == head.pooling for flag, pooling in _FLAGS.items()}
     config = {"word_embedding_dimension": hidden, **flags, "include_prompt": True}
-    write_json_whole(where / "1_Pooling" / "config.json", config)
+    _write(where / "1_Pooling" / "config.json", config)
     for name, layer in zip(names[2:], head.dense, strict=False):
         linear, activation = layer[0], layer[1]
         config = {
@@ -194,20 +193,24 @@ def write_head(directory: str | Path, head: SentenceHead, hidden: int) -> list[s
             "bias": linear.bias is not None,
             "activation_function": f"{type(activation).__module__}.{type(activation).__name__}",
         }
-        write_json_whole(where / name / "config.json", config)
+        _write(where / name / "config.json", config)
         weights = {f"linear.{key}": t.contiguous() for key, t in linear.state_dict().items()}
         save_file(weights, where / name / "model.safetensors", metadata={"format": "pt"})
     if head.normalise:
-        write_json_whole(where / names[-1] / "config.json", {})
-    write_json_whole(where / MODULES_FILE, modules)
+        _write(where / names[-1] / "config.json", {})
+    _write(where / MODULES_FILE, modules)
     length = {"max_seq_length": head.longest, "do_lower_case": False}
-    write_json_whole(where / "sentence_bert_config.json", length)
-    write_json_whole(
+    _write(where / "sentence_bert_config.json", length)
+    _write(
         where / "config_sentence_transformers.json",
         {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"},
     )
     files = ["sentence_bert_config.json", "config_sentence_transformers.json"]
     return [*names[1:], MODULES_FILE, *files]
+
+
+def _write(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _file(path: str | Path, name: str) -> Path | None:

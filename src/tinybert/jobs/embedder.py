@@ -85,7 +85,7 @@ def run_embedder(settings: EmbedderSettings, reporter: Reporter) -> dict[str, An
         inputs["text read"] = check_corpus(general, model, tokenizer, reporter)
     if settings.sentences:
         inputs["sentences read"] = sentences_print(settings)
-    length = min(length, longest_input(model) or length)
+    length = min(length, longest_input(model) or length, head.longest or length)
     settings = default_student(settings, model, None, reporter)
     general = general_settings(settings)
     check_student(settings, model, tokenizer)

@@ -84,7 +84,7 @@ def read_sentences(
     return Sentences(rows[0], rows[1])
 
 
-def sentences_print(settings: EmbedderSettings, tokenizer: PreTrainedTokenizerBase) -> str:
+def sentences_print(settings: EmbedderSettings) -> str:
     """Look into the files of sentences before anything is begun; returns a fingerprint.
 
     Raises:
