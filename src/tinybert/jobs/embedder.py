@@ -35,7 +35,6 @@ from tinybert.jobs.embedder_watch import Watch
 from tinybert.jobs.general import general_stage, with_steps
 from tinybert.jobs.general_corpus import DEFAULT_LENGTH, check_corpus, open_text_of
 from tinybert.jobs.published import local_student
-from tinybert.jobs.similarity import watched
 from tinybert.jobs.sizes import default_student
 from tinybert.jobs.students import begin_student, check_student, student_print
 from tinybert.measure.latency import longest_input
@@ -44,6 +43,7 @@ from tinybert.progress import Reporter
 from tinybert.projections import Projections
 from tinybert.sentence_modules import SentenceHead, read_head, write_head
 from tinybert.settings import EmbedderSettings
+from tinybert.similarity import similarity_watch
 from tinybert.stages import StageResult, check_no_run, save_student
 from tinybert.teachers import fingerprint, has_head, load_encoder, load_tokenizer
 from tinybert.work import check_apart
@@ -100,10 +100,10 @@ def run_embedder(settings: EmbedderSettings, reporter: Reporter) -> dict[str, An
     if with_general:
         text = open_text_of(run, general, tokenizer, reporter)
         student = begin_student(run, general, model, tokenizer, text.train)
-        plain = watched(str(settings.watch), model, tokenizer, Reporter(quiet=True))
+        plain = None if watch is None else similarity_watch(watch.pairs, watch.teacher)
         stage = general_stage(
             *(run, general, load_encoder(path), student, text.train, text.held_out),
-            watch=plain if settings.watch else None,
+            watch=plain,
         )
         directory = run.run(
             with_steps(run, general, stage, student, text), student.directory
