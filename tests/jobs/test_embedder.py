@@ -175,7 +175,7 @@ def test_a_teacher_with_a_dense_layer_and_lines(place: Path, tmp_path: Path) -> 
         sentences=place / "lines.txt",
         general_steps=0,
         sentence_loss="mse",
-        steps=150,
+        steps=60,
     )
     assert results["vector"]["told"] == "state of the first token, a dense layer to 12"
     assert results["sentences"] == len(set(TEXTS)) - len(set(TEXTS)) // 10
