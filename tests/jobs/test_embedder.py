@@ -180,7 +180,7 @@ def test_a_teacher_with_a_dense_layer_and_lines(place: Path, tmp_path: Path) -> 
     assert results["vector"]["told"] == "state of the first token, a dense layer to 12"
     assert results["sentences"] == len(set(TEXTS)) - len(set(TEXTS)) // 10
     own, theirs = vectors(tmp_path / "out"), vectors(place / "dense")
-    assert np.square(own - theirs).mean() < 0.5 * np.square(theirs - theirs.mean(0)).mean()
+    assert np.square(own - theirs).mean() < 0.75 * np.square(theirs - theirs.mean(0)).mean()
 
 
 def test_fewer_dimensions_of_a_plain_encoder_from_rows(place: Path, tmp_path: Path) -> None:
