@@ -12,12 +12,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers.utils import cached_file
+from transformers.utils.hub import cached_file
 
 from tinybert.errors import TinybertError
 
@@ -98,15 +98,20 @@ class SentenceHead(nn.Module):
             vectors = layer(vectors)
         return nn.functional.normalize(vectors, dim=-1) if self.normalise else vectors
 
+    @property
+    def linear(self) -> list[nn.Linear]:
+        """Linear parts of the dense layers."""
+        return [cast(nn.Linear, cast(nn.Sequential, layer)[0]) for layer in self.dense]
+
     def width(self, hidden: int) -> int:
         """Numbers of a vector, for an encoder of width ``hidden``."""
-        return int(self.dense[-1][0].out_features) if len(self.dense) else hidden
+        return self.linear[-1].out_features if len(self.dense) else hidden
 
     @property
     def told(self) -> str:
         """In words."""
         what = {"mean": "mean of the states", "cls": "state of the first token"}[self.pooling]
-        layers = [f"a dense layer to {layer[0].out_features}" for layer in self.dense]
+        layers = [f"a dense layer to {linear.out_features}" for linear in self.linear]
         return ", ".join([what, *layers, *(["length 1"] if self.normalise else [])])
 
 
@@ -183,10 +188,10 @@ def write_head(directory: str | Path, head: SentenceHead, hidden: int) -> list[s
         kind = name.partition("_")[2] or "Transformer"
         modules.append({"idx": i, "name": str(i), "path": name, "type": f"{_OWN}.{kind}"})
     flags = {flag: pooling == head.pooling for flag, pooling in _FLAGS.items()}
-    config = {"word_embedding_dimension": hidden, **flags, "include_prompt": True}
+    config: dict[str, Any] = {"word_embedding_dimension": hidden, **flags, "include_prompt": True}
     _write(where / "1_Pooling" / "config.json", config)
-    for name, layer in zip(names[2:], head.dense, strict=False):
-        linear, activation = layer[0], layer[1]
+    for name, layer, linear in zip(names[2:], head.dense, head.linear, strict=False):
+        activation = cast(nn.Sequential, layer)[1]
         config = {
             "in_features": linear.in_features,
             "out_features": linear.out_features,

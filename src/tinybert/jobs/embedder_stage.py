@@ -127,10 +127,10 @@ def embedding_start(
     def make(directory: Path) -> None:
         old = Projections.load(student)
         turn = torch.eye(old.teacher_width)
-        for layer in head.dense:
-            turn = layer[0].weight.cpu() @ turn
+        for linear in head.linear:
+            turn = linear.weight.cpu() @ turn
         turn = turn if axes is None else torch.from_numpy(axes) @ turn
-        own_bias = any(layer[0].bias is not None for layer in head.dense)
+        own_bias = any(linear.bias is not None for linear in head.linear)
         new = Projections(old.student_width, len(turn), old.layers, bias=old.bias or own_bias)
         with torch.no_grad():
             new.set_all(turn @ old.weight_for(old.layers))
