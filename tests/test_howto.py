@@ -97,6 +97,7 @@ TRIM = "trim student --output new"
 COPY = "augment --data train.csv --masked-lm masked-lm --output new"
 TAG = "distill --task ner --teacher bert-base-uncased --output new"
 ASK = "distill --task squad --teacher bert-base-uncased --output new"
+EMBED = "embedder --teacher sentence-encoder --corpus text.txt --output new"
 ERRORS: dict[str, dict[str, str]] = {
     "own-csv": {
         "which column is the text? name it with --text": f"{DISTILL} --data two-texts.csv",
@@ -252,6 +253,18 @@ ERRORS: dict[str, dict[str, str]] = {
         ),
         "is no augmentation": f"{SIZED} --augment student",
         "output directory … exists already": f"{COPY} --output augmented",
+    },
+    "sentence-embeddings": {
+        "is a classifier, whose vectors say what its labels say": f"{EMBED} --teacher teacher",
+        "pools its states by lasttoken, and there are mean and cls here": (
+            f"{EMBED} --teacher last-token"
+        ),
+        "has a size that is not below the 32 numbers of the whole vector": (
+            f"{EMBED} --matryoshka 64,16"
+        ),
+        "give different sizes from the largest to the smallest": f"{EMBED} --matryoshka 8,16",
+        "different sentences: give text of 16 or more": f"{EMBED} --sentences few-lines.txt",
+        "--budget and --steps both say how long to train": f"{EMBED} --budget 5m --steps 5",
     },
     "masked-lm": {
         "has no mask token, as those of causal language models": f"{FILL} --model stranger",
@@ -471,7 +484,8 @@ def check_output(path: Path) -> None:
     assert path.exists(), f"{path.name} is not there"
     if path.name == "README.md":
         exported = (path.parent / "export.json").exists()
-        library = "transformers.js" if exported else "transformers"
+        own = "sentence-transformers" if (path.parent / "modules.json").exists() else "transformers"
+        library = "transformers.js" if exported else own
         assert ModelCard.load(path).data.library_name == library
     elif path.name == "results.json":
         assert json.loads(path.read_text("utf-8"))["versions"]

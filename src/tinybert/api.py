@@ -14,6 +14,7 @@ from tinybert.settings import (
     CorpusBuildSettings,
     CorpusShowSettings,
     DistillSettings,
+    EmbedderSettings,
     EvaluateSettings,
     ExportSettings,
     FinetuneSettings,
@@ -37,6 +38,7 @@ __all__ = [
     "corpus_build",
     "corpus_show",
     "distill",
+    "embedder",
     "evaluate",
     "export_model",
     "finetune",
@@ -59,9 +61,10 @@ def _settings(kind: type, values: dict[str, Any]) -> Any:
     for name in ("teacher", "model", "student", "data", "dev", "test", "masked_lm", "vectors"):
         if isinstance(values.get(name), Path):  # a Path is as good as a name
             values[name] = str(values[name])
-    if "corpus" in values and kind is not CorpusShowSettings:
-        given = values["corpus"]
-        values["corpus"] = [str(p) for p in ([given] if isinstance(given, (str, Path)) else given)]
+    for name in ("corpus", "sentences"):
+        if name in values and kind is not CorpusShowSettings:
+            given = values[name]
+            values[name] = [str(p) for p in ([given] if isinstance(given, (str, Path)) else given)]
     return kind(**checked_values(values, kind))
 
 
@@ -151,6 +154,17 @@ def distill(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
     from tinybert.jobs.distill import run_distill
 
     return run_distill(_settings(DistillSettings, settings), Reporter(quiet))
+
+
+def embedder(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
+    """Distil a sentence encoder on raw text, without labels; see :func:`general`.
+
+    ``teacher``, ``corpus`` (or ``sentences``) and ``output`` of
+    :class:`tinybert.settings.EmbedderSettings` are needed.
+    """
+    from tinybert.jobs.embedder import run_embedder
+
+    return run_embedder(_settings(EmbedderSettings, settings), Reporter(quiet))
 
 
 def glue(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:

@@ -132,9 +132,12 @@ def _pairs_within(lengths: NDArray[np.float64], window: int) -> float:
 
 
 def held_out_losses(
-    rows: TrainingRows, teacher: Teacher, token_budget: int = 4096
+    rows: TrainingRows, teacher: Teacher | None, token_budget: int = 4096
 ) -> Callable[[Distiller], dict[str, float]]:
-    """An evaluation for the trainer: the objective and each of its terms on rows not trained on."""
+    """An evaluation for the trainer: the objective and each of its terms on rows not trained on.
+
+    ``teacher`` None: the objective reads nothing of it but the rows' ``targets``.
+    """
 
     def evaluate(distiller: Distiller) -> dict[str, float]:
         device = next(distiller.parameters()).device
@@ -157,7 +160,8 @@ def held_out_losses(
         for piece in pieces:
             batch = {name: tensor.to(device) for name, tensor in rows.batch(piece).items()}
             kept = batch.pop("teacher_logits", None)
-            taps = teacher.taps(batch, request) if request else Taps()
+            assert teacher is not None or not request
+            taps = teacher.taps(batch, request) if teacher is not None and request else Taps()
             if kept is not None:
                 taps.logits = kept
             counts = count_units(batch, windows)

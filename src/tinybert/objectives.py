@@ -95,6 +95,7 @@ class Term:
 
     weight: float
     unit: ClassVar[Unit] = "rows"
+    projects: ClassVar[bool] = False  # whether it reads states through the projections
 
     @property
     def name(self) -> str:
@@ -125,6 +126,7 @@ class EmbeddingTerm(Term):
     """MSE(E_S W_e, E_T): embedding outputs (TinyBERT, equation 9)."""
 
     unit: ClassVar[Unit] = "tokens"
+    projects: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -149,6 +151,7 @@ class HiddenTerm(Term):
     m: int = 1
     n: int = 1
     unit: ClassVar[Unit] = "tokens"
+    projects: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -376,7 +379,7 @@ class Objective:
 
     @property
     def needs_projections(self) -> bool:
-        return any(isinstance(term, (HiddenTerm, EmbeddingTerm)) for term in self.terms)
+        return any(term.projects for term in self.terms)
 
     def described(self) -> list[dict[str, Any]]:
         """Terms as plain data, for the run's record."""

@@ -78,8 +78,8 @@ class Runtime(ABC):
 
         Returns:
             float32: logits (batch, labels), of tagged words (batch, length, labels), of spans
-            starts and ends (batch, length, 2); or the last hidden state (batch, length, width) of
-            an encoder.
+            starts and ends (batch, length, 2); the last hidden state (batch, length, width) of an
+            encoder, or the vectors (batch, width) of a sentence encoder.
         """
         ids = inputs["input_ids"]
         stand_in = {"attention_mask": np.ones_like, "token_type_ids": np.zeros_like}
@@ -155,6 +155,7 @@ class _PyTorch(Runtime):
         import torch
 
         from tinybert.measure.latency import longest_input
+        from tinybert.sentence_modules import known_head
         from tinybert.taps import logits_of
         from tinybert.teachers import has_head, load_with_own_head
 
@@ -166,14 +167,20 @@ class _PyTorch(Runtime):
         dtype = torch.bfloat16 if form == "pytorch-bfloat16" else torch.float32
         self._model = model.to(dtype).eval()
         self._torch = torch
-        self._read = logits_of if has_head(directory) else lambda found: found.last_hidden_state
+        answers = has_head(directory)
+        self._read = logits_of if answers else lambda found: found.last_hidden_state
+        head = None if answers else known_head(directory)
+        self._head = None if head is None else head.to(dtype)
         self.longest = longest_input(model)
         self.inputs = model_inputs(model)
 
     def _run(self, fed: dict[str, NDArray[np.int64]]) -> Any:
         with self._torch.inference_mode():
             tensors = {name: self._torch.from_numpy(array) for name, array in fed.items()}
-            return self._read(self._model(**tensors)).float().numpy()
+            found = self._read(self._model(**tensors))
+            if self._head is not None:
+                found = self._head(found, tensors["attention_mask"])
+            return found.float().numpy()
 
 
 class _OnnxRuntime(Runtime):
@@ -274,7 +281,8 @@ def _not_opened(path: Path, engine: str, error: Exception) -> TinybertError:
 def _main_outputs(names: Sequence[str]) -> list[str]:
     if "start_logits" in names and "end_logits" in names:
         return ["start_logits", "end_logits"]
-    return [next((n for n in ("logits", "last_hidden_state") if n in names), names[0])]
+    wanted = ("sentence_embedding", "logits", "last_hidden_state")
+    return [next((name for name in wanted if name in names), names[0])]
 
 
 def _one(found: Sequence[Any]) -> Any:

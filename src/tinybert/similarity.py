@@ -1,15 +1,16 @@
 """How alike sentences are to a model: pooled states, and agreement with people and teachers.
 
-A check of a general student that needs no head: the cosine of two sentences' mean-pooled last
-hidden states, ranked against people's scores (as STS-B is used for sentence encoders) or against
-the teacher's cosines.
+A check of a general student that needs no task head: the cosine of two sentences' vectors, ranked
+against people's scores (as STS-B is used for sentence encoders) or against the teacher's cosines. A
+vector is the mean of the last hidden states, or what a sentence encoder's own modules make of them.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,56 +21,89 @@ from transformers import PreTrainedModel
 from tinybert.batching import TokenRows, length_batches
 from tinybert.distiller import Distiller
 from tinybert.errors import TinybertError
+from tinybert.outputs import whole_file
+from tinybert.progress import Reporter
+from tinybert.sentence_modules import Pooling, SentenceHead
 from tinybert.taps import TapRequest, run_with_taps
+from tinybert.teachers import Teacher
 
 __all__ = [
     "Pooling",
     "SentencePairs",
+    "cached_vectors",
     "cosines",
     "sentence_embeddings",
     "similarity_figures",
     "similarity_watch",
 ]
 
-Pooling = Literal["mean", "cls"]
-
 
 @torch.no_grad()
 def sentence_embeddings(
     model: PreTrainedModel,
     rows: TokenRows,
-    pooling: Pooling = "mean",
+    pooling: Pooling | SentenceHead = "mean",
     advance: Callable[[int], None] | None = None,
 ) -> NDArray[np.float32]:
-    """Pooled last hidden states, (rows, width) float32, in the rows' order.
+    """Vectors of sentences, (rows, width) float32, in the rows' order.
 
     Args:
         model: encoder or classifier, of which the body is used; eval mode, no autocast; its mode
             and the random states stay as they are.
         rows: sentences.
-        pooling: mean over real tokens, specials included; or the first token.
+        pooling: of the last hidden states: mean over real tokens, specials included; or the first
+            token; or a sentence encoder's own head.
         advance: called with the number of rows done.
     """
+    head = pooling if isinstance(pooling, SentenceHead) else SentenceHead(pooling)
     device = next(model.parameters()).device
     was_training = model.training
     model.train(False)
     last = model.config.num_hidden_layers
-    pooled = np.zeros((len(rows), model.config.hidden_size), dtype=np.float32)
+    pooled = np.zeros((len(rows), head.width(model.config.hidden_size)), dtype=np.float32)
     try:
         for indices in length_batches(rows):
             batch = {name: tensor.to(device) for name, tensor in rows.batch(indices).items()}
             states = run_with_taps(model, batch, TapRequest(hidden=frozenset({last}))).hidden[last]
-            if pooling == "cls":
-                vectors = states[:, 0]
-            else:
-                mask = batch["attention_mask"].unsqueeze(-1).to(states.dtype)
-                vectors = (states * mask).sum(1) / mask.sum(1)
-            pooled[indices] = vectors.float().cpu().numpy()
+            states, mask = states.float(), batch["attention_mask"]
+            pooled[indices] = head.to(device)(states, mask).cpu().numpy()
             if advance is not None:
                 advance(len(indices))
     finally:
         model.train(was_training)
     return pooled
+
+
+def cached_vectors(
+    teacher: Teacher,
+    head: SentenceHead,
+    rows: TokenRows,
+    path: Path,
+    reporter: Reporter | None = None,
+) -> NDArray[np.float32]:
+    """The teacher's vector of every sentence, (rows, width) float32, computed once.
+
+    As :func:`tinybert.teachers.cached_logits`: kept under ``path`` (whole or absent), named by
+    teacher, head and rows, and mapped into memory.
+    """
+    key = f"{teacher.fingerprint()} {_head_print(head)}"
+    key += f" {replace(rows, labels=None, targets=None).fingerprint()}"
+    file = path / f"vectors-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
+    if not file.is_file():
+        reporter = reporter or Reporter(quiet=True)
+        with reporter.track(len(rows), "teacher's vectors", unit="rows") as progress:
+            vectors = sentence_embeddings(teacher.model, rows, head, progress.advance)
+        with whole_file(file) as temporary, temporary.open("wb") as stream:
+            np.save(stream, vectors)
+    kept: NDArray[np.float32] = np.load(file, mmap_mode="r")
+    return kept
+
+
+def _head_print(head: SentenceHead) -> str:
+    digest = hashlib.sha256(f"{head.told} {head.dense}".encode())
+    for name, tensor in sorted(head.state_dict().items()):
+        digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def cosines(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -143,7 +177,7 @@ class SentencePairs:
     def cosines(
         self,
         model: PreTrainedModel,
-        pooling: Pooling = "mean",
+        pooling: Pooling | SentenceHead = "mean",
         advance: Callable[[int], None] | None = None,
     ) -> NDArray[np.float64]:
         """The model's cosine of each pair, (pairs,)."""

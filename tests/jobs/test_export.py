@@ -18,10 +18,14 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 import tinybert
 from support import cuttable, tiny
 from support.cards import distilled, headings, table
+from tinybert.batching import tokenize
 from tinybert.cli import main
 from tinybert.errors import TinybertError
 from tinybert.jobs import export, exported_forms
 from tinybert.runtimes import FORMS, available_forms, open_runtime
+from tinybert.sentence_modules import SentenceHead, read_head, write_head
+from tinybert.similarity import cosines, sentence_embeddings
+from tinybert.teachers import load_encoder, load_tokenizer
 from tinybert.webpage import read_web_model
 
 ort = pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
@@ -406,3 +410,103 @@ def test_a_part_that_is_not_there(place: Path, tmp_path: Path) -> None:
     with pytest.raises(TinybertError, match="leaves nothing to be int8"):
         exported(place, tmp_path / "new", int8_keep=["1", "2", "classifier", "embeddings"])
     assert [*tmp_path.iterdir()] == []
+
+
+# --- sentence encoders ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sentence_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sentence encoder with a projection, pairs of sentences, and its export."""
+    place = tmp_path_factory.mktemp("sentences")
+    tiny.saved_encoder(place / "student", initializer_range=0.3)
+    torch.manual_seed(1)
+    layer = torch.nn.Sequential(torch.nn.Linear(16, 24, bias=False), torch.nn.Identity())
+    write_head(place / "student", SentenceHead("mean", [layer], True, 40), 16)
+    texts, _ = tiny.sentences(41)
+    head = read_head(place / "student")
+    assert head is not None
+    rows = tokenize(load_tokenizer(place / "student"), [(t,) for t in texts], 40)
+    vectors = sentence_embeddings(load_encoder(place / "student"), rows, head)
+    scores = cosines(vectors[:40], vectors[1:])  # people who agree with it
+    lines = [f"{a}\t{b}\t{s:.6f}" for a, b, s in zip(texts, texts[1:], scores, strict=False)]
+    (place / "pairs.tsv").write_text("\n".join(["sentence1\tsentence2\tscore", *lines]) + "\n")
+    np.save(place / "vectors.npy", vectors)
+    results = exported(place, place / "exported", similarity=str(place / "pairs.tsv"), max_drop=5)
+    (place / "returned.json").write_text(json.dumps(results, default=str))
+    return place
+
+
+def test_the_graph_of_a_sentence_encoder_gives_its_vectors(sentence_encoder: Path) -> None:
+    """Pooled, projected and of length 1, beside the states; other libraries need the mask alone."""
+    directory = sentence_encoder / "exported"
+    session = ort.InferenceSession(str(directory / FORMS["onnx-float32"]))
+    assert [out.name for out in session.get_outputs()] == [
+        "last_hidden_state",
+        "sentence_embedding",
+    ]
+    texts, _ = tiny.sentences(41)
+    tokens = AutoTokenizer.from_pretrained(directory)(texts, padding=True, return_tensors="np")
+    names = [each.name for each in session.get_inputs()]
+    fed = {name: tokens[name].astype("int64") for name in names}
+    states, vectors = session.run(None, fed)
+    np.testing.assert_allclose(vectors, np.load(sentence_encoder / "vectors.npy"), atol=1e-5)
+    assert states.shape == (*tokens["input_ids"].shape, 16)
+    model = load_encoder(sentence_encoder / "student")
+    with torch.no_grad():
+        wanted = model(**{n: torch.from_numpy(a) for n, a in fed.items()}).last_hidden_state
+    real = fed["attention_mask"] == 1
+    np.testing.assert_allclose(states[real], wanted.numpy()[real], atol=1e-4)
+    assert open_runtime(directory, "onnx-float32")(fed).shape == (41, 24)
+    assert open_runtime(sentence_encoder / "student", "pytorch-float32")(fed).shape == (41, 24)
+
+
+def test_its_int8_vectors_are_compared(sentence_encoder: Path) -> None:
+    found = json.loads((sentence_encoder / "returned.json").read_text())
+    assert found["output_name"] == "sentence_embedding"
+    assert found["metric"] == "spearman"
+    assert found["scored_rows"] == 40
+    assert found["score_before"]["spearman"] == pytest.approx(1, abs=1e-3)
+    exact, int8 = (found["forms"][form] for form in ("onnx-float32", "onnx-int8"))
+    assert exact["cosine_least"] == pytest.approx(1, abs=1e-6)
+    assert exact["scores"]["spearman"] == pytest.approx(1, abs=1e-3)
+    assert 0.9 < int8["cosine_least"] < int8["cosine"] < 1
+    assert 0.9 < int8["similarity_agreement"] < 1
+    assert "classifier" in found["int8"]["kept"]  # the projection stays in float32
+    card = ModelCard.load(sentence_encoder / "exported" / "README.md")
+    assert 'session.run(["sentence_embedding"]' in card.text
+    head = read_head(sentence_encoder / "exported")
+    assert head is not None
+    assert head.told == "mean of the states, a dense layer to 24, length 1"
+
+
+def test_pairs_for_a_model_that_has_no_vectors(sentence_encoder: Path, place: Path) -> None:
+    pairs = str(sentence_encoder / "pairs.tsv")
+    with pytest.raises(TinybertError, match="is no sentence encoder, and --similarity compares"):
+        exported(place, place / "new", similarity=pairs)
+    tiny.saved_encoder(sentence_encoder / "plain" / "student")
+    with pytest.raises(TinybertError, match="it has no modules.json"):
+        exported(sentence_encoder / "plain", place / "new", similarity=pairs)
+    odd = sentence_encoder / "odd" / "student"
+    shutil.copytree(sentence_encoder / "student", odd)
+    (odd / "1_Pooling" / "config.json").write_text('{"pooling_mode": "lasttoken"}')
+    with pytest.raises(TinybertError, match="pools its states by lasttoken"):
+        exported(odd.parent, place / "new", similarity=pairs)
+    assert not (place / "new").exists()
+
+
+def test_vectors_that_lose_too_much(
+    sentence_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoilt(runtime: Any, rows: Any, advance: Any) -> Any:
+        return np.random.default_rng(0).normal(size=(len(rows), 24)).astype(np.float32)
+
+    def copy(model: Any, path: Path, **_: Any) -> bool:
+        shutil.copy(sentence_encoder / "exported" / FORMS["onnx-float32"], path)
+        return True
+
+    monkeypatch.setattr(exported_forms, "answers", spoilt)
+    monkeypatch.setattr(exported_forms, "write_graph", copy)
+    with pytest.raises(TinybertError, match="points less where --max-drop allows"):
+        exported(sentence_encoder, tmp_path / "new", similarity=str(sentence_encoder / "pairs.tsv"))
+    assert not (tmp_path / "new").exists()

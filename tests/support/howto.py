@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 import tinybert
 from support import authors, encoders, tiny, web, words
+from tinybert.sentence_modules import SentenceHead, write_head
 
 SENTIMENT = ("negative", "positive")
 
@@ -104,6 +105,7 @@ def _similar(place: Path) -> None:
 def _models(place: Path) -> None:
     """Two plain encoders; a classifier that knows the task; the same one without label names."""
     tiny.saved_encoder(place / "student-encoder", layers=2, width=16)
+    _sentence_encoders(place)
     tiny.masked_lm(initializer_range=0.2).save_pretrained(place / "masked-lm")
     tiny.tokenizer().save_pretrained(place / "masked-lm")
     tiny.masked_lm(layers=3, width=64).save_pretrained(place / "encoder")
@@ -134,6 +136,18 @@ def _models(place: Path) -> None:
     other.add_tokens(["another"])
     other.save_pretrained(place / "other-tokens")
     tiny.saved_classifier(place / "regressor", labels=("score",), layers=4, width=32)
+
+
+def _sentence_encoders(place: Path) -> None:
+    """One that pools by mean, one by its last token; sentences one a line, and too few of them."""
+    tiny.saved_encoder(place / "sentence-encoder", layers=4, width=32, initializer_range=0.2)
+    write_head(place / "sentence-encoder", SentenceHead("mean", normalise=True, longest=64), 32)
+    shutil.copytree(place / "sentence-encoder", place / "last-token")
+    pooling = place / "last-token" / "1_Pooling" / "config.json"
+    pooling.write_text(json.dumps({"pooling_mode": "lasttoken"}))
+    texts, _ = tiny.sentences(200, seed=12)
+    (place / "lines.txt").write_text("\n".join(texts) + "\n")
+    (place / "few-lines.txt").write_text("\n".join(texts[:3]) + "\n")
 
 
 def _checkpoints(place: Path) -> None:

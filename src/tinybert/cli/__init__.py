@@ -25,6 +25,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "corpus build": ("tinybert.cli.corpus_build", "Text to tokens, once: a corpus for `general`."),
     "corpus show": ("tinybert.cli.corpus_show", "What is in a corpus; whether it is whole."),
     "general": ("tinybert.cli.general", "Raw text to a general student."),
+    "embedder": (
+        "tinybert.cli.embedder",
+        "A sentence encoder and raw text to a small sentence encoder.",
+    ),
     "augment": ("tinybert.cli.augment", "Training rows to copies with words replaced."),
     "mlm": ("tinybert.cli.mlm", "An encoder and raw text to a masked language model."),
     "finetune": ("tinybert.cli.finetune", "A model and a labelled task to a fine-tuned model."),

@@ -40,6 +40,7 @@ GROUPS = {
     "data": "Task data",
     "student": "Student",
     "size": "Size by need, instead of a shape",
+    "vectors": "Vectors",
     "training": "Training",
     "losses": "Losses",
     "augmentation": "Augmentation",

@@ -18,8 +18,10 @@ from tinybert.export import content, figures
 from tinybert.export.exported import exported_tags, exported_usage, exports_table
 from tinybert.export.figures import Results, number, part
 from tinybert.export.markdown import escaped, fenced, last_part, quoted, visible
+from tinybert.export.similarities import similarities_table, vector_told
 from tinybert.output_head import names_output_head
 from tinybert.outputs import whole_file
+from tinybert.sentence_modules import MODULES_FILE
 from tinybert.task_heads import HEADS, Answering, answering_of, are_entity_tags
 
 __all__ = ["CARD_FILE", "model_card", "write_card"]
@@ -67,9 +69,12 @@ class _Head:
     regression: bool
     labels: tuple[str, ...]
     masked_lm: bool = False  # a head that guesses masked tokens
+    sentence: bool = False  # sentence-transformers' layout
 
     @property
     def pipeline(self) -> str:
+        if self.sentence:
+            return "sentence-similarity"
         if self.masked_lm:
             return "fill-mask"
         return "feature-extraction" if self.answering is None else HEADS[self.answering].pipeline
@@ -83,6 +88,8 @@ class _Head:
     def called(self) -> str:
         if self.masked_lm:
             return "A masked language model"
+        if self.sentence:
+            return "A sentence encoder"
         if self.answering in ("tokens", "spans"):
             return HEADS[self.answering].called.capitalize()
         if not self.classifier:
@@ -138,6 +145,7 @@ def model_card(
         introduction=_introduction(results, head, base_model),
         usage=_usage(results, head, name),
         scores=figures.scores_table(results),
+        similarities=similarities_table(results),
         controls=figures.controls_note(results),
         rows=figures.rows_told(results, regression=head.regression),
         sizes=figures.sizes_table(results),
@@ -187,6 +195,7 @@ def _head(directory: Path) -> _Head:
         regression=answering == "rows" and plain.get("problem_type") == "regression",
         labels=names if answering in ("rows", "tokens") else (),
         masked_lm=names_output_head(config),
+        sentence=(directory / MODULES_FILE).is_file(),
     )
 
 
@@ -250,7 +259,7 @@ def _library(results: Results, head: _Head) -> str | None:
     """What loads the model by the Hub's account; None where it is an engine, told by a tag."""
     exports = part(results, "exports")
     if not exports:
-        return "transformers"
+        return "sentence-transformers" if head.sentence else "transformers"
     onnx = any(str(part(exports, form).get("file") or "").endswith(".onnx") for form in exports)
     return "transformers.js" if onnx and head.architecture not in _OWN_CLASSES else None
 
@@ -359,9 +368,11 @@ def _introduction(results: Results, head: _Head, base_model: str | None) -> str:
         told.append("It tags the words of a sentence; a word is answered at its first piece.")
     if head.answering == "spans":
         told.append("It finds the answer to a question in a passage, as a span of it.")
-    if head.answering is None:
+    if head.sentence:
+        told.append(vector_told(results))
+    elif head.answering is None:
         told.append("It has no task head: fine-tune it, or distil it further, for a task.")
-    return " ".join(told)
+    return " ".join(filter(None, told))
 
 
 def _usage(results: Results, head: _Head, name: str) -> str:
@@ -375,6 +386,12 @@ def _usage(results: Results, head: _Head, name: str) -> str:
         if head.classifier and content.takes_pairs(results):
             text = '"The first text.", "The second."'
         return exported_usage(results, text, name, longest)
+    if head.sentence:
+        code = "from sentence_transformers import SentenceTransformer\n\n"
+        code += f"model = SentenceTransformer({quoted(name)})\n"
+        code += 'vectors = model.encode(["A text of your own.", "Another one."])\n'
+        code += "print(model.similarity(vectors, vectors))"
+        return fenced(code, "python")
     own = _OWN_CLASSES.get(head.architecture)
     imports = f"import {own}  # makes the model's class known\n" if own else ""
     made = f"pipeline({quoted(head.pipeline)}, {quoted(name)})"

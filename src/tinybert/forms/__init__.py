@@ -11,7 +11,7 @@ from tinybert.forms.checks import (
     largest_difference,
     make_probes,
 )
-from tinybert.forms.graph import output_names, write_graph
+from tinybert.forms.graph import SENTENCE_OUTPUT, output_names, write_graph
 from tinybert.forms.int8 import CALIBRATED, REASONS, Quantised, no_part, write_int8
 from tinybert.forms.openvino_form import write_openvino
 
@@ -20,6 +20,7 @@ __all__ = [
     "CALIBRATED",
     "LENGTHS",
     "REASONS",
+    "SENTENCE_OUTPUT",
     "TOLERANCE",
     "Probes",
     "Quantised",

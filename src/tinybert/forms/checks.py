@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from tinybert.batching import TokenRows, length_batches
 from tinybert.errors import TinybertError
 from tinybert.runtimes import Runtime
+from tinybert.sentence_modules import SentenceHead
 from tinybert.taps import logits_of
 from tinybert.task_heads import answering_of
 
@@ -44,7 +45,7 @@ class Probes:
     Attributes:
         batches: inputs by name, (batch, length) int64, padded on the right.
         answers: (batch, labels), of tagged words and spans (batch, length, labels), or
-            (batch, length, width) of an encoder.
+            (batch, length, width) of an encoder; (batch, width) of a sentence encoder.
         size: of the largest answer, 1 at least.
     """
 
@@ -62,6 +63,7 @@ def make_probes(
     inputs: Sequence[str],
     longest: int | None,
     advance: Callable[[int], None] | None = None,
+    head: SentenceHead | None = None,
 ) -> Probes:
     """Batches of every size in :data:`BATCHES` at every length in :data:`LENGTHS`.
 
@@ -72,6 +74,7 @@ def make_probes(
         inputs: names of what the model takes.
         longest: tokens that the model takes; greater lengths become this one.
         advance: called with 1 for each batch that is answered.
+        head: of a sentence encoder, whose answers are vectors.
 
     Raises:
         TinybertError: an answer is no finite number.
@@ -86,11 +89,15 @@ def make_probes(
             batch = _batch(stream, rows.pad_id, length, count, types, rng)
             batch = {name: batch[name] for name in inputs}
             with torch.inference_mode():
-                found = model(**{name: torch.from_numpy(each) for name, each in batch.items()})
+                given = {name: torch.from_numpy(each) for name, each in batch.items()}
+                answered = model(**given)
+                if answering_of([type(model).__name__]) is not None:
+                    found = logits_of(answered)
+                else:
+                    found = answered.last_hidden_state
+                    found = found if head is None else head(found, given["attention_mask"])
             probes.batches.append(batch)
-            head = answering_of([type(model).__name__])
-            given = found.last_hidden_state if head is None else logits_of(found)
-            answer = given.float().numpy()
+            answer = found.float().numpy()
             check_finite(answer[batch["attention_mask"] == 1] if answer.ndim == 3 else answer)
             probes.answers.append(answer)
             if advance is not None:
@@ -183,7 +190,8 @@ def answers(
     """A task model's logits for all rows, in batches of like lengths.
 
     Returns:
-        (rows, labels) float32; of rows that are answered token by token (tokens, labels).
+        (rows, labels) float32; of rows that are answered token by token (tokens, labels); of a
+        sentence encoder its vectors, (rows, width).
     """
     outputs: Array | None = None
     for indices in length_batches(rows):

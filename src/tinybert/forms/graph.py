@@ -19,10 +19,12 @@ from tinybert.errors import TinybertError
 from tinybert.forms.attention import FUSED_ATTENTION
 from tinybert.outputs import is_out_of_space
 from tinybert.runtimes import model_inputs, needs
+from tinybert.sentence_modules import SentenceHead
 from tinybert.task_heads import answering_of
 
 __all__ = [
     "OPSET",
+    "SENTENCE_OUTPUT",
     "has_weights_beside",
     "output_names",
     "save_graph",
@@ -32,13 +34,19 @@ __all__ = [
 OPSET = 20
 """Of standard operators: the first with GELU as one; engines of 2024 and later know it."""
 
+SENTENCE_OUTPUT = "sentence_embedding"
+"""As exports of sentence-transformers' models name it."""
+
 # Above, weights lie in a file of their own: a protocol buffer holds 2 GB.
 _ONE_FILE = 1.8e9
 
 
-def output_names(model: PreTrainedModel) -> list[str]:
-    """``logits`` of a classifier, ``start_logits`` and ``end_logits`` of one that finds spans,
-    ``last_hidden_state`` of an encoder."""
+def output_names(model: PreTrainedModel, head: SentenceHead | None = None) -> list[str]:
+    """The outputs that are compared: ``logits`` of a classifier, ``start_logits`` and
+    ``end_logits`` of one that finds spans, ``last_hidden_state`` of an encoder,
+    ``sentence_embedding`` of a sentence encoder, whose graph gives its states too."""
+    if head is not None:
+        return [SENTENCE_OUTPUT]
     answering = answering_of([type(model).__name__])
     if answering == "spans":
         return ["start_logits", "end_logits"]
@@ -46,7 +54,12 @@ def output_names(model: PreTrainedModel) -> list[str]:
 
 
 def write_graph(
-    model: PreTrainedModel, path: Path, *, longest: int | None, fuse: bool = True
+    model: PreTrainedModel,
+    path: Path,
+    *,
+    longest: int | None,
+    fuse: bool = True,
+    head: SentenceHead | None = None,
 ) -> bool:
     """Write ``model`` as ONNX.
 
@@ -55,6 +68,7 @@ def write_graph(
         path: of the file to write.
         longest: tokens a row at most; None where the model has no such bound.
         fuse: attention as ONNX Runtime's own operator, where this model's can be.
+        head: of a sentence encoder, whose graph then gives its vectors too.
 
     Returns:
         Whether attention is fused.
@@ -65,7 +79,7 @@ def write_graph(
     needs("onnx", "onnxscript")
     if fuse:
         try:
-            _export(model, path, longest, FUSED_ATTENTION)
+            _export(model, path, longest, FUSED_ATTENTION, head)
             return _has_fused_attention(path)
         except (OSError, MemoryError):
             raise
@@ -74,7 +88,7 @@ def write_graph(
                 raise
             path.unlink(missing_ok=True)  # whatever it is, the plain graph may do without it
     try:
-        _export(model, path, longest, "eager")
+        _export(model, path, longest, "eager", head)
     except (OSError, MemoryError):  # of this machine, not of the model
         raise
     except Exception as error:
@@ -92,18 +106,29 @@ def write_graph(
 class _Answers(nn.Module):
     """A model that takes tensors in their order and gives one, or several."""
 
-    def __init__(self, model: PreTrainedModel, names: tuple[str, ...], outputs: list[str]) -> None:
+    def __init__(
+        self, model: PreTrainedModel, names: tuple[str, ...], head: SentenceHead | None
+    ) -> None:
         super().__init__()
-        self.model, self.names, self.outputs = model, names, outputs
+        self.model, self.names, self.head = model, names, head
+        self.outputs = output_names(model)
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         given = dict(zip(self.names, inputs, strict=True))
         answer = self.model(**given, return_dict=True)
         found = tuple(getattr(answer, name) for name in self.outputs)
+        if self.head is not None:
+            found = (*found, self.head(found[0], given["attention_mask"]))
         return found[0] if len(found) == 1 else found
 
 
-def _export(model: PreTrainedModel, path: Path, longest: int | None, attention: str) -> None:
+def _export(
+    model: PreTrainedModel,
+    path: Path,
+    longest: int | None,
+    attention: str,
+    head: SentenceHead | None,
+) -> None:
     names = model_inputs(model)
     # More than one row and token, or the exporter takes the number for a constant.
     ids = torch.full((2, 3), min(2, model.config.vocab_size - 1), dtype=torch.long)
@@ -113,10 +138,10 @@ def _export(model: PreTrainedModel, path: Path, longest: int | None, attention: 
     length = torch.export.Dim("length", max=longest)
     with _attending(model, attention), _silence(), torch.no_grad():
         program: Any = torch.onnx.export(
-            _Answers(model, names, output_names(model)).eval(),
+            _Answers(model, names, head).eval(),
             tuple(example[name] for name in names),
             input_names=list(names),
-            output_names=output_names(model),
+            output_names=[*output_names(model), *([] if head is None else [SENTENCE_OUTPUT])],
             dynamo=True,
             dynamic_shapes=(tuple({0: batch, 1: length} for _ in names),),
             opset_version=OPSET,

@@ -16,11 +16,12 @@ from tinybert.evaluation import predict, scores_of
 from tinybert.export import check_private, check_repository, model_card, push_directory
 from tinybert.export.figures import part
 from tinybert.export.markdown import last_part
-from tinybert.forms import check_finite, no_part, output_names
+from tinybert.forms import SENTENCE_OUTPUT, check_finite, no_part, output_names
 from tinybert.forms.sentences import SENTENCES
 from tinybert.jobs.common import described, plain_settings, required, versions
 from tinybert.jobs.evaluate import scored_parts
 from tinybert.jobs.exported_forms import Maker, Scored
+from tinybert.jobs.exported_vectors import Vectors
 from tinybert.jobs.predict import (
     check_glue_flags,
     glue_outputs,
@@ -28,12 +29,14 @@ from tinybert.jobs.predict import (
     load_with_head,
     outputs_of,
 )
+from tinybert.jobs.similarity import read_pairs
 from tinybert.jobs.word_tasks import read_answered, word_tokens
 from tinybert.measure.latency import longest_input
 from tinybert.measure.parameters import parameters
 from tinybert.outputs import check_output, check_space, whole_directory, write_json_whole
 from tinybert.progress import Reporter
 from tinybert.runtimes import needs
+from tinybert.sentence_modules import MODULES_FILE, read_head, write_head
 from tinybert.settings import ExportSettings
 from tinybert.task_heads import Answering
 from tinybert.tasks.glue.facts import find_glue_task
@@ -72,6 +75,7 @@ class _Source:
     names: tuple[str, ...] | None  # label names; None of an encoder
     rows: TokenRows
     scored: Scored | None = None
+    vectors: Vectors | None = None  # of a sentence encoder
     trained: dict[str, Any] = field(default_factory=dict)  # what is known of its training
     name: str = ""  # as it is told
     uncut: bool = False  # the score before is that of the model before its vocabulary was cut
@@ -90,7 +94,7 @@ def run_export(settings: ExportSettings, reporter: Reporter) -> dict[str, Any]:
     output = check_output(
         required(settings.output, "--output", "the output directory"), settings.overwrite
     )
-    names = ("data", "calibration", "vocabulary")
+    names = ("data", "calibration", "vocabulary", "similarity")
     check_apart(output, model=path, **{name: getattr(settings, name) for name in names})
     check_private(settings.private, settings.push_to_hub)
     if settings.push_to_hub is not None:
@@ -121,6 +125,7 @@ def run_export(settings: ExportSettings, reporter: Reporter) -> dict[str, Any]:
                 Path(scratch),
                 settings,
                 reporter,
+                source.vectors,
             )
             forms = maker.make(asked)
             found = _found(source, settings, asked, maker, forms)
@@ -199,9 +204,15 @@ def _source(
                 raise TinybertError(
                     f"{path} has no task head, so it has no score on {flag}: leave {flag} out."
                 )
-        tokenizer, model = load_tokenizer(path), load_encoder(path)
+        tokenizer, model = load_tokenizer(path), _ready(load_encoder(path))
         rows = _sentences(tokenizer, model, settings.max_length)
-        return _Source(path, _ready(model), tokenizer, None, rows)
+        vectors = _vectors(path, model, tokenizer, rows, settings, reporter)
+        return _Source(path, model, tokenizer, None, rows, vectors=vectors)
+    if settings.similarity is not None:
+        raise TinybertError(
+            f"{path} is no sentence encoder, and --similarity compares sentence vectors: leave it "
+            "out, or check on --data."
+        )
     if (head := head_of(path)) in ("tokens", "spans"):
         return _word_source(path, head, settings, reporter, whole)
     longest = settings.max_length
@@ -276,6 +287,44 @@ def _word_source(
     return _Source(path, model, tokenizer, names, rows, scored)
 
 
+def _vectors(
+    path: str,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: TokenRows,
+    settings: ExportSettings,
+    reporter: Reporter,
+) -> Vectors | None:
+    """What the vectors of a sentence encoder are compared with; None of a plain encoder."""
+    try:
+        head = read_head(path)
+    except TinybertError as error:
+        if settings.similarity is not None:
+            raise
+        reporter.say(f"exported as a plain encoder, without sentence vectors: {error}")
+        return None
+    if head is None:
+        if settings.similarity is not None:
+            raise TinybertError(
+                f"{path} is no sentence encoder (it has no {MODULES_FILE}), and --similarity "
+                "compares sentence vectors: leave it out."
+            )
+        return None
+    reporter.say(f"sentence vectors are in the graph, as {SENTENCE_OUTPUT}: {head.told}")
+    pairs = None
+    if settings.similarity is not None:
+        longest = min(settings.max_length, longest_input(model) or settings.max_length)
+        pairs = read_pairs(
+            settings.similarity,
+            tokenizer,
+            max_length=longest,
+            text=settings.text,
+            label=settings.label,
+            reporter=reporter,
+        )
+    return Vectors(model, head, rows, pairs)
+
+
 def _ready(model: PreTrainedModel) -> PreTrainedModel:
     model.train(False)
     model.requires_grad_(False)
@@ -315,6 +364,8 @@ def _save_beside(source: _Source, directory: Path) -> None:
     source.model.config.save_pretrained(directory)
     # Loaded anew: the one that was used here cuts rows to the length of the checks.
     load_tokenizer(source.path).save_pretrained(directory)
+    if source.vectors is not None:
+        write_head(directory, source.vectors.head, source.model.config.hidden_size)
 
 
 # --- what is told ---------------------------------------------------------------------------------
@@ -330,22 +381,28 @@ def _found(
     """What ``export.json`` holds."""
     trained = source.trained
     length = trained.get("max_length") or part(trained, "settings").get("max_length")
-    scored = source.scored
+    scored, vectors = source.scored, source.vectors
+    metric, before = (None, {}) if scored is None else (scored.metric, scored.before)
+    if vectors is not None and vectors.before:
+        metric, before = "spearman", vectors.before
+    pairs = None if vectors is None else vectors.pairs
+    count = None if scored is None else _counted(source.rows)
+    outputs = output_names(source.model, None if vectors is None else vectors.head)
     return {
         "model": source.name,
         "architecture": type(source.model).__name__,
         "labels": None if source.names is None else list(source.names),
-        "output_name": output_names(source.model)[0],
-        "output_names": output_names(source.model),
+        "output_name": outputs[0],
+        "output_names": outputs,
         "inputs": list(maker.inputs),
         "asked": asked,
         "forms": forms,
         "fused_attention": maker.fused,
         "int8": maker.int8_told,
         "checked": maker.checked(),
-        "metric": None if scored is None else scored.metric,
-        "score_before": {} if scored is None else scored.before,
-        "scored_rows": None if scored is None else _counted(source.rows),
+        "metric": metric,
+        "score_before": before,
+        "scored_rows": count if pairs is None else len(pairs),
         "max_length": length if isinstance(length, int) else settings.max_length,
         "text_columns": trained.get("text_columns"),
         "settings": {name: last_part(value) for name, value in plain_settings(settings).items()},
@@ -388,14 +445,20 @@ def _cut_told(figures: dict[str, Any], trained: dict[str, Any]) -> str:
 def _tell(found: dict[str, Any], output: Path, reporter: Reporter) -> None:
     metric = found["metric"]
     columns = ["form", "MB", "from PyTorch", "alone / in a batch"]
+    vectors = any("cosine" in form for form in found["forms"].values())
+    if vectors:
+        columns.append("cosine, mean / least")
     if metric is not None:
         columns.append(metric)
     rows: list[list[Any]] = []
     if metric is not None:
-        rows.append(["pytorch-float32", None, None, None, f"{found['score_before'][metric]:.4f}"])
+        empty = [None] * (len(columns) - 2)
+        rows.append(["pytorch-float32", *empty, f"{found['score_before'][metric]:.4f}"])
     for name, form in found["forms"].items():
         row = [name, f"{form['bytes'] / 1e6:.1f}", f"{form['difference']:.1e}"]
         row.append(f"{form['alone_and_together']:.1e}")
+        if vectors:
+            row.append(f"{form['cosine']:.5f} / {form['cosine_least']:.5f}")
         if metric is not None:
             row.append(f"{form['scores'][metric]:.4f}")
         rows.append(row)

@@ -30,6 +30,7 @@ from tinybert.forms import (
     write_int8,
     write_openvino,
 )
+from tinybert.jobs.exported_vectors import Vectors
 from tinybert.measure.latency import longest_input
 from tinybert.progress import Reporter
 from tinybert.runtimes import FORMS, Runtime, model_inputs, open_runtime
@@ -66,6 +67,7 @@ class Maker:
         rows: real rows to check on.
         calibration: rows for static scales; None where none are needed.
         scored: the score in PyTorch; None where there is none.
+        vectors: of a sentence encoder, with its head; None for others.
         directory: to write into, with config and tokenizer in it.
         scratch: for what is not wanted in the end.
         settings: of the verb.
@@ -82,8 +84,11 @@ class Maker:
         scratch: Path,
         settings: ExportSettings,
         reporter: Reporter,
+        vectors: Vectors | None = None,
     ) -> None:
         self.model, self.rows, self.calibration = model, rows, calibration
+        self.vectors = vectors
+        self.head = None if vectors is None else vectors.head
         self.scored, self.directory, self.scratch = scored, directory, scratch
         self.settings, self.reporter = settings, reporter
         self.inputs = model_inputs(model)
@@ -103,7 +108,8 @@ class Maker:
         total = len(lengths) * len(BATCHES)
         with self.reporter.track(total, "answering in PyTorch", unit="batches") as progress:
             self._probes = make_probes(
-                self.model, self.rows, self.inputs, self.longest, progress.advance
+                *(self.model, self.rows, self.inputs, self.longest, progress.advance),
+                head=self.head,
             )
         graph = self._float_graph()
         made = {}
@@ -147,29 +153,36 @@ class Maker:
         graph.parent.mkdir(exist_ok=True)
         self.reporter.say("exporting to ONNX: a minute or less")
         if self.settings.fuse and _installed("onnxruntime"):
-            self.fused = write_graph(self.model, graph, longest=self.longest)
+            self.fused = self._write(graph)
             if self.fused and self._apart("onnx-float32") <= TOLERANCE * self._probes.size:
                 return graph
             if self.fused:
                 self.fused = False
                 self.reporter.say("fused attention answers otherwise: standard operators instead")
-                write_graph(self.model, graph, longest=self.longest, fuse=False)
+                self._write(graph, fuse=False)
         else:
-            write_graph(self.model, graph, longest=self.longest, fuse=False)
+            self._write(graph, fuse=False)
         if _installed("onnxruntime"):
             self._check_exact("onnx-float32", TOLERANCE)
         return graph
+
+    def _write(self, graph: Path, fuse: bool = True) -> bool:
+        more: dict[str, Any] = {} if self.head is None else {"head": self.head}
+        return write_graph(self.model, graph, longest=self.longest, fuse=fuse, **more)
 
     def _int8(self, graph: Path) -> dict[str, Any]:
         way = "rows" if self.settings.int8 == "auto" else self.settings.int8
         target = self.directory / FORMS["onnx-int8"]
         rows = 0 if self.calibration is None else min(CALIBRATED, len(self.calibration))
+        kept = list(self.settings.int8_keep)
+        if self.head is not None and len(self.head.dense) and "classifier" not in kept:
+            kept.append("classifier")  # a product a sentence, which costs nothing
         with self.reporter.track(rows, "measuring scales", unit="rows") as progress:
             done = write_int8(
                 graph,
                 target,
                 way,
-                kept=self.settings.int8_keep,
+                kept=kept,
                 table_bits=self.settings.table_bits,
                 calibration=self.calibration,
                 advance=progress.advance,
@@ -193,7 +206,7 @@ class Maker:
         if self.fused:  # its attention is ONNX Runtime's own
             plain = self.scratch / "plain" / graph.name
             plain.parent.mkdir()
-            write_graph(self.model, plain, longest=self.longest, fuse=False)
+            self._write(plain, fuse=False)
         target = self.directory / FORMS["openvino"]
         target.parent.mkdir()
         half = self.settings.openvino_half
@@ -239,13 +252,25 @@ class Maker:
             raise TinybertError(f"{form} gives answers that are no numbers{_way_out(form)}.")
         if self.scored is not None:
             figures |= self._score(form, runtime, self.scored)
+        if self.vectors is not None:
+            figures |= self._compare(form, runtime, self.vectors)
         return figures
+
+    def _compare(self, form: str, runtime: Runtime, vectors: Vectors) -> dict[str, Any]:
+        """How a form's sentence vectors go with PyTorch's, and their score on pairs."""
+        with self.reporter.track(
+            len(vectors.rows), f"answering in {form}", unit="rows"
+        ) as progress:
+            found = vectors.figures(answers(runtime, vectors.rows, progress.advance))
+        if "scores" in found:
+            self._check_drop(form, "spearman", vectors.before, found["scores"])
+        return found
 
     def _score(self, form: str, runtime: Runtime, scored: Scored) -> dict[str, Any]:
         with self.reporter.track(len(self.rows), f"answering in {form}", unit="rows") as progress:
             logits = answers(runtime, self.rows, progress.advance)
         scores = scores_of(scored.metric, logits[:, scored.order], self.rows)
-        self._check_drop(form, scored, scores)
+        self._check_drop(form, scored.metric, scored.before, scores)
         found: dict[str, Any] = {"scores": scores}
         if self.rows.reading is not None:
             settled = self.rows.reading.settled(logits)
@@ -254,12 +279,18 @@ class Maker:
             found["agreement"] = float((logits.argmax(1) == scored.logits.argmax(1)).mean())
         return found
 
-    def _check_drop(self, form: str, scored: Scored, scores: Mapping[str, float]) -> None:
-        before, after = scored.before[scored.metric], scores[scored.metric]
+    def _check_drop(
+        self,
+        form: str,
+        metric: str,
+        scores_before: Mapping[str, float],
+        scores: Mapping[str, float],
+    ) -> None:
+        before, after = scores_before[metric], scores[metric]
         drop = 100 * (before - after)
         if not drop <= self.settings.max_drop:
             raise TinybertError(
-                f"{form} scores {after:.4f} in {scored.metric} and PyTorch {before:.4f}, "
+                f"{form} scores {after:.4f} in {metric} and PyTorch {before:.4f}, "
                 f"{drop:.2f} points less where --max-drop allows "
                 f"{self.settings.max_drop:g}{_way_out(form)}."
             )

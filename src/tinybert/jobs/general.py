@@ -39,7 +39,7 @@ from tinybert.teachers import fingerprint, load_encoder, load_tokenizer
 from tinybert.training import Schedule
 from tinybert.work import check_apart
 
-__all__ = ["general_stage", "run_general"]
+__all__ = ["general_stage", "run_general", "with_steps"]
 
 Watch = Callable[[Distiller], dict[str, float]]
 
@@ -78,7 +78,7 @@ def run_general(settings: GeneralSettings, reporter: Reporter) -> dict[str, Any]
     student = begin_student(run, settings, model, tokenizer, text.train)
     teacher_figures = described(model, None)  # before the teacher is cut to the mapped depth
     stage = general_stage(run, settings, model, student, text.train, text.held_out, watch=watch)
-    stage = _with_steps(run, settings, stage, student, text)
+    stage = with_steps(run, settings, stage, student, text)
     result = run.run(stage, student.directory)
     log = result.record["log"]
     held = [entry for entry in log if "eval_loss" in entry]
@@ -152,10 +152,10 @@ def _steps_an_epoch(settings: GeneralSettings, text: Text) -> int:
     return -(-text.blocks // settings.batch_size)
 
 
-def _with_steps(
+def with_steps(
     run: Run, settings: GeneralSettings, stage: Stage, student: Begun, text: Text
 ) -> Stage:
-    """The stage with its number of steps; measured here where a budget was given."""
+    """The general stage with its number of steps; measured here where a budget was given."""
     pace = None
     if settings.budget is not None:
         pace = kept_pace(run, stage, student.directory)

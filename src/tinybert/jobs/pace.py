@@ -111,9 +111,12 @@ def measure_pace(run: Run, stage: Stage, student: Any) -> Pace:
     )
 
 
-def kept_pace(run: Run, stage: Stage, student: Any) -> Pace:
-    """The pace of this run: measured when it began, the main process's for all, and kept."""
-    file = run.work / PACE_FILE
+def kept_pace(run: Run, stage: Stage, student: Any, name: str = PACE_FILE) -> Pace:
+    """The pace of this run: measured when it began, the main process's for all, and kept.
+
+    ``name`` of the file, where a run has several stages whose pace matters.
+    """
+    file = run.work / name
     if not file.is_file():
         pace = measure_pace(run, stage, student)
         if run.is_main:

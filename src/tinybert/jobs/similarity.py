@@ -18,6 +18,7 @@ from tinybert.jobs.common import check_json, described
 from tinybert.measure.latency import check_length, longest_input
 from tinybert.outputs import write_json_whole
 from tinybert.progress import Reporter
+from tinybert.sentence_modules import SentenceHead, read_head
 from tinybert.settings import EvaluateSettings
 from tinybert.similarity import SentencePairs, similarity_figures, similarity_watch
 from tinybert.tasks.labels import values_of
@@ -28,7 +29,7 @@ from tinybert.tasks.reading.sources import open_source
 from tinybert.tasks.reading.streams import open_text
 from tinybert.teachers import load_encoder, load_tokenizer, tokenizer_print
 
-__all__ = ["read_pairs", "run_similarity", "watched"]
+__all__ = ["read_pairs", "run_similarity", "sentence_head", "watched"]
 
 MAX_LENGTH = 128
 SENTENCES = 2000
@@ -66,7 +67,10 @@ def run_similarity(settings: EvaluateSettings, reporter: Reporter) -> dict[str, 
             f"{settings.similarity} has no scores: name their column with --label, or give a "
             "teacher to agree with by --teacher."
         )
-    own = _cosines(pairs, model, settings.pooling, "the model", reporter)
+    head = sentence_head(settings.model, settings.pooling)
+    if settings.pooling == "auto" and read_head(settings.model) is not None:
+        reporter.say(f"{settings.model} makes its vectors by its own modules: {head.told}")
+    own = _cosines(pairs, model, head, "the model", reporter)
     results: dict[str, Any] = {"model": described(model, None), "pairs": len(pairs)}
     if settings.teacher is None:
         results |= similarity_figures(own, pairs.scores)
@@ -84,13 +88,25 @@ def run_similarity(settings: EvaluateSettings, reporter: Reporter) -> dict[str, 
                 text=settings.text,
                 label=settings.label,
             )
-        theirs = _cosines(its, teacher, settings.pooling, "the teacher", reporter)
+        its_head = sentence_head(settings.teacher, settings.pooling)
+        theirs = _cosines(its, teacher, its_head, "the teacher", reporter)
         results |= similarity_figures(own, pairs.scores, theirs)
         results["teacher"] = described(teacher, None) | similarity_figures(theirs, pairs.scores)
     _show(settings, results, reporter)
     if settings.json is not None:
         write_json_whole(settings.json, results)
     return results
+
+
+def sentence_head(path: str | Path, pooling: str) -> SentenceHead:
+    """What makes a model's vectors: its own modules with ``auto``, or plain pooling.
+
+    Raises:
+        TinybertError: modules that are not ours.
+    """
+    if pooling == "auto":
+        return read_head(path) or SentenceHead("mean")
+    return SentenceHead("cls" if pooling == "cls" else "mean")
 
 
 def watched(

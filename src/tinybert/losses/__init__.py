@@ -23,6 +23,7 @@ from tinybert.losses.prediction import (
 from tinybert.losses.ratio import Ratio
 from tinybert.losses.reference import reference_attention_loss, reference_hidden_loss
 from tinybert.losses.spans import ENDS, STARTS, span_cross_entropy, span_label_loss
+from tinybert.losses.vectors import vector_cosine_loss, vector_loss
 from tinybert.losses.window import pairs_within, window_attention_loss
 
 __all__ = [
@@ -49,5 +50,7 @@ __all__ = [
     "soft_cross_entropy",
     "span_cross_entropy",
     "span_label_loss",
+    "vector_cosine_loss",
+    "vector_loss",
     "window_attention_loss",
 ]

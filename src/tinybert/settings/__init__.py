@@ -8,6 +8,7 @@ from tinybert.settings.augment import AugmentChoices, AugmentSettings
 from tinybert.settings.base import Checked, setting
 from tinybert.settings.bench import BenchSettings
 from tinybert.settings.corpus import CorpusBuildSettings, CorpusShowSettings
+from tinybert.settings.embedder import EmbedderSettings
 from tinybert.settings.export import ExportSettings
 from tinybert.settings.general import GeneralSettings
 from tinybert.settings.mlm import MlmSettings
@@ -49,6 +50,7 @@ __all__ = [
     "DataSettings",
     "DemoSettings",
     "DistillSettings",
+    "EmbedderSettings",
     "EvaluateSettings",
     "ExportSettings",
     "FinetuneSettings",

@@ -36,6 +36,12 @@ class ExportSettings(QuestionSettings, RowSettings):
     task: str | None = setting(
         None, "GLUE task whose official dev set is scored before and after", "data"
     )
+    similarity: str | None = setting(
+        None,
+        "of a sentence encoder: pairs of sentences to check its vectors on, with people's scores "
+        "(STS-B's layout: Spearman before and after) or without, or a text of one sentence a line",
+        "data",
+    )
     max_drop: float = setting(
         0.5,
         "points (of 100) that the score may fall in any form; more is an error",

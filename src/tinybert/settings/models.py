@@ -30,11 +30,15 @@ class EvaluateSettings(QuestionSettings, RowSettings):
         None,
         "instead of rows to score: pairs of sentences, with people's scores (STS-B's layout) or "
         "without, or a text of one sentence a line; tells how far the model's similarities (cosine "
-        "of pooled states) go with the scores, and with those of --teacher; any encoder",
+        "of sentence vectors) go with the scores, and with those of --teacher; any encoder",
         "main",
     )
-    pooling: Literal["mean", "cls"] = setting(
-        "mean", "of states, with --similarity: mean over tokens, or the first token's", "main"
+    pooling: Literal["auto", "mean", "cls"] = setting(
+        "auto",
+        "of states, with --similarity: mean over tokens, or the first token's; auto: what the "
+        "model's own modules say (sentence-transformers' layout: pooling, dense layers), or mean "
+        "where it has none",
+        "main",
     )
     teacher: str | None = setting(None, "also report agreement with this model", "main")
     json: Path | None = setting(None, "write the figures to this file", "main")
