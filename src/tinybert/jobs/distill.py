@@ -26,9 +26,15 @@ from tinybert.jobs.common import (
     short_stages,
     versions,
 )
+from tinybert.jobs.own_vocabulary import (
+    aligned_task,
+    own_tokenizer,
+    vocabulary_facts,
+    vocabulary_told,
+)
 from tinybert.jobs.published import local_student
 from tinybert.jobs.report import report_beside
-from tinybert.jobs.rows import TaskRows, task_rows
+from tinybert.jobs.rows import TaskRows, task_texts, task_tokens
 from tinybert.jobs.sizes import FIT_FILE, check_bounds, chosen_student
 from tinybert.jobs.students import begin_student, check_student, frozen, student_print
 from tinybert.jobs.task_stages import control_stages, distillation_stages, epochs_of
@@ -49,6 +55,7 @@ from tinybert.teachers import (
     head_labels,
     load_encoder,
     load_tokenizer,
+    tokenizer_print,
 )
 from tinybert.training import Schedule
 from tinybert.work import check_apart
@@ -62,7 +69,7 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
     path = str(required(settings.teacher, "--teacher", "the teacher"))
     output = Path(required(settings.output, "--output", "the output directory"))
     check_output(output, settings.overwrite)  # before a teacher is fine-tuned for hours
-    names = ("teacher", "data", "dev", "test", "student", "augment")
+    names = ("teacher", "data", "dev", "test", "student", "augment", "tokenizer", "corpus")
     check_apart(output, **{name: getattr(settings, name) for name in names})
     check_no_run(output, resume=settings.resume, overwrite=settings.overwrite)
     if settings.intermediate_epochs == settings.prediction_epochs == 0:
@@ -75,7 +82,8 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
     local = local_student(asked.student, reporter)
     settings = replace(asked, student=local)
     tokenizer = load_tokenizer(path)
-    rows = task_rows(settings, tokenizer, reporter)
+    data = task_texts(settings, reporter)
+    rows = task_tokens(settings, data, tokenizer, reporter)
     teacher, rows = task_teacher(settings, rows, reporter)
     check_length(teacher, settings.max_length)
     if settings.controls and rows.test.labels is None:
@@ -84,19 +92,24 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
             "the label column with --label."
         )
     settings, fitted = chosen_student(settings, teacher, len(rows.train), reporter)
-    shape = check_student(settings, teacher, tokenizer)
+    own = own_tokenizer(settings, tokenizer, data.train.texts, reporter)
+    shape = check_student(settings, teacher, tokenizer, own)
     manifest = augmented_rows(settings.augment, rows, reporter)
     learned = len(rows.train) if manifest is None else manifest.counts.total
     epochs, why = epochs_of(settings, learned)
     if epochs:
         reporter.say(f"intermediate stage of {epochs:g} epoch{'s' * (epochs != 1)}: {why}")
     if settings.dry_run:
-        return _dry_run(settings, rows, reporter, shape, learned)
+        return _dry_run(settings, rows, reporter, shape, learned, len(own or tokenizer))
     tuned_here = not has_head(path)
     if tuned_here:
         teacher = fine_tuned(settings, rows, tokenizer, reporter)
+    if own is not None:
+        rows = aligned_task(rows, data, own, tokenizer, settings.max_length, reporter)
     inputs = {"rows": rows.fingerprint(), "teacher weights": fingerprint(teacher)}
     inputs |= student_print(settings)
+    if own is not None:
+        inputs["tokenizer"] = tokenizer_print(own)
     if manifest is not None:
         inputs["augmentation"] = manifest.fingerprint()
     # Known by the name on the Hub, wherever its files are kept; its weights are among the inputs.
@@ -104,7 +117,7 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
     run = open_run(named, reporter, inputs)
     originals = rows.counts()
     if manifest is not None:
-        rows = replace(rows, train=augmented_tokens(run, settings, manifest, rows, tokenizer))
+        rows = replace(rows, train=augmented_tokens(run, settings, manifest, rows, tokenizer, own))
     if fitted is not None and run.is_main:
         write_fit(run.work / FIT_FILE, fitted)
     figures: dict[str, Any] = {
@@ -112,7 +125,7 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
         "metric": rows.task.metric if rows.test.labels is not None else None,
         "teacher": described(teacher, None),
     }
-    result, measured = _distilled(run, settings, rows, teacher, tokenizer)
+    result, measured = _distilled(run, settings, rows, teacher, tokenizer, own)
     student = _loaded(run, result, rows)
     figures["teacher"] |= measured.pop("teacher")
     answers: Answers = measured.pop("answers")
@@ -148,6 +161,7 @@ def _distilled(
     rows: TaskRows,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
+    own: PreTrainedTokenizerBase | None,
 ) -> tuple[StageResult, dict[str, Any]]:
     """Train the student and, where asked, the controls; and score all of them."""
     reporter = run.reporter
@@ -159,7 +173,12 @@ def _distilled(
         tokenizer,
         rows.train,
         labels=("score",) if regression else rows.task.label_names,
+        own=own,
     )
+    vocabulary = None
+    if own is not None:
+        vocabulary = vocabulary_facts(rows.train, own, tokenizer, model, begun.config)
+        vocabulary_told(vocabulary, reporter)
     teacher = frozen(run, model, tokenizer, begun.directory, rows.train, settings.batch_size)
     if not regression:
         teacher.speak_labels(rows.task.label_names)
@@ -195,9 +214,13 @@ def _distilled(
         "controls": {name: found["test"][metric] for name, found in controls.items()},
         "control_scores": controls,
         "start": begun.start,
+        "vocabulary": vocabulary,
         "layer_mapping": list(begun.mapping),
         "answers": Answers(
-            logits["test"], outputs["test"], rows.test.labels, rows.test.fingerprint()
+            logits["test"],
+            outputs["test"],
+            rows.test.labels,
+            rows.test.for_student().fingerprint(),
         ),
     }
 
@@ -258,7 +281,12 @@ def _counted(rows: TaskRows) -> str:
 
 
 def _dry_run(
-    settings: DistillSettings, rows: TaskRows, reporter: Reporter, shape: str, learned: int
+    settings: DistillSettings,
+    rows: TaskRows,
+    reporter: Reporter,
+    shape: str,
+    learned: int,
+    pieces: int,
 ) -> dict[str, Any]:
     def steps(epochs: float) -> int:
         if epochs <= 0:
@@ -271,6 +299,7 @@ def _dry_run(
         "intermediate steps": steps(epochs_of(settings, learned)[0]),
         "prediction steps": steps(settings.prediction_epochs),
         "student": shape,
+        "student's vocabulary": f"{pieces:,} pieces",
         "metric": rows.task.metric,
     }
     reporter.table("plan", ["what", "value"], [[k, str(v)] for k, v in plan.items()])
