@@ -35,9 +35,7 @@ def rows(same: bool = False) -> AlignedRows:
 def models(attention: str = "direct") -> tuple[Distiller, Teacher]:
     """In float64, so that equality is no question of rounding."""
     options = {"vocab_size": 400}
-    teacher = Teacher(
-        tiny.classifier(seed=1, layers=4, width=32, **options), dtype=torch.float64
-    )
+    teacher = Teacher(tiny.classifier(seed=1, layers=4, width=32, **options), dtype=torch.float64)
     student = tiny.classifier(seed=2, **options).double()
     use_attention(student, attention)
     torch.manual_seed(3)
@@ -95,7 +93,8 @@ def test_losses_are_those_of_the_plain_formula() -> None:
                 weight = distiller.projections.weight_for(m)  # type: ignore[union-attr]
                 return float((mine @ weight.T - wanted).square().sum())
 
-            assert ours.embedding is not None and theirs.embedding is not None
+            assert ours.embedding is not None
+            assert theirs.embedding is not None
             sums["embedding"] += hidden(0, ours.embedding, theirs.embedding)
             for m, n in enumerate(MAPPING, 1):
                 sums[f"hidden.{m}"] += hidden(m, ours.hidden[m], theirs.hidden[n])

@@ -80,11 +80,14 @@ def test_spans_are_the_finest_that_both_cut(one: str, two: str, ours: str, their
         for cut in range(begin + 1, end):
             straddled = any(a < cut < b for p, _, span in sides for a, b in (p[i] for i in span))
             left = [any(p[i][1] <= cut for i in span) for p, _, span in sides]
-            assert straddled or not all(left) or not all(
-                any(p[i][0] >= cut for i in span) for p, _, span in sides
+            assert (
+                straddled
+                or not all(left)
+                or not all(any(p[i][0] >= cut for i in span) for p, _, span in sides)
             )
     spans = rows.spans[rows.spans >= 0]
-    assert np.all(np.diff(spans) >= 0) and (np.unique(spans) == range(rows.places[0])).all()
+    assert np.all(np.diff(spans) >= 0)
+    assert (np.unique(spans) == range(rows.places[0])).all()
 
 
 @settings(max_examples=25, deadline=None)

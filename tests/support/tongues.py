@@ -73,3 +73,13 @@ def sentence_pieces() -> PreTrainedTokenizerFast:
 def processors_of_nothing() -> TemplateProcessing:
     """What puts nothing around a text."""
     return TemplateProcessing(single="$A", pair="$A $B", special_tokens=[])
+
+
+def reordered(source: PreTrainedTokenizerFast, first: list[str]) -> PreTrainedTokenizerFast:
+    """The same word-pieces with other ids: those of ``first`` come first."""
+    names = [*first, *(n for n in source.get_vocab() if n not in first)]
+    inner = Tokenizer(models.WordPiece({n: i for i, n in enumerate(names)}, unk_token="[UNK]"))
+    inner.normalizer = source.backend_tokenizer.normalizer
+    inner.pre_tokenizer = source.backend_tokenizer.pre_tokenizer
+    inner.decoder = source.backend_tokenizer.decoder
+    return around(inner)
