@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -83,3 +84,11 @@ def reordered(source: PreTrainedTokenizerFast, first: list[str]) -> PreTrainedTo
     inner.pre_tokenizer = source.backend_tokenizer.pre_tokenizer
     inner.decoder = source.backend_tokenizer.decoder
     return around(inner)
+
+
+def for_the_page(place: Path) -> None:
+    """A tokenizer that can serve, and one that puts nothing around a text."""
+    word_pieces().save_pretrained(place / "own-tokenizer")
+    bare = word_pieces()
+    bare.backend_tokenizer.post_processor = processors_of_nothing()
+    bare.save_pretrained(place / "unframed")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tinybert.alignment import AlignedRows, align_rows, check_alignable
@@ -160,7 +161,7 @@ def vocabulary_facts(
     """
     assert isinstance(rows, AlignedRows)
     sources = piece_sources(own, tokenizer)
-    table = teacher.get_input_embeddings().weight  # type: ignore[no-untyped-call]
+    table = cast(nn.Embedding, teacher.get_input_embeddings()).weight
     tokens = rows.lengths.mean(), rows.theirs.lengths.mean()
     return {
         "student_pieces": len(own),

@@ -71,7 +71,7 @@ def wrapped(
             pair=f"{cls} $A {sep} $B:1 {sep}:1",
             special_tokens=[(cls, pieces[cls]), (sep, pieces[sep])],
         )
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=engine,
         model_max_length=teacher.model_max_length,
         **{f"{role}_token": name for role, name in names.items()},
