@@ -24,7 +24,7 @@ from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 from transformers import AutoModel, AutoTokenizer, pipeline
 
-from support import cuttable, forms, howto, tiny, web
+from support import cuttable, forms, howto, tiny, tongues, web
 from tinybert.cli import main
 from tinybert.contest import random_models
 from tinybert.jobs import bench, exported_forms, general, mlm, pace, profile
@@ -94,6 +94,7 @@ FILL = "mlm --model student-encoder --corpus text.txt --output new"
 SHOW = "page --output new"
 LONG = "distill --teacher modernbert --data documents.csv --output new"
 TRIM = "trim student --output new"
+OWN = "distill --teacher teacher --data train.csv --output new"
 COPY = "augment --data train.csv --masked-lm masked-lm --output new"
 TAG = "distill --task ner --teacher bert-base-uncased --output new"
 ASK = "distill --task squad --teacher bert-base-uncased --output new"
@@ -217,6 +218,22 @@ ERRORS: dict[str, dict[str, str]] = {
         "results.json is no JSON": "report half-written",
         "page.html exists already: choose another name": "report student --output page.html",
         "give one in quotes, or two of a pair": "report student --sentence lock the queue",
+    },
+    "another-vocabulary": {
+        "the text gives … pieces and --vocabulary-size asks for 5,000": (
+            f"{OWN} --vocabulary-size 5000"
+        ),
+        "both say which vocabulary the student has": (
+            f"{OWN} --vocabulary-size 60 --tokenizer own-tokenizer"
+        ),
+        "say of how many pieces with --vocabulary-size": f"{OWN} --corpus text.txt",
+        "has a tokenizer of its own already: leave out --vocabulary-size": (
+            f"{OWN} --student student --vocabulary-size 60"
+        ),
+        "--max-size finds a student with the teacher's vocabulary": (
+            f"{OWN} --vocabulary-size 60 --max-size 1MB"
+        ),
+        "does not write a text as [CLS] … [SEP]": f"{OWN} --tokenizer unframed",
     },
     "vocabulary": {
         "the text is missing: give text with --corpus, or rows with --data": TRIM,
@@ -384,6 +401,8 @@ def test_page(
         web.stand_in(monkeypatch, tmp_path / "npm")
     if name == "vocabulary":
         cuttable.for_the_page(place)
+    if name == "another-vocabulary":
+        tongues.for_the_page(place)
     if name == "bench":
         one_small_round(monkeypatch)
     if name == "systems":
@@ -580,6 +599,14 @@ def vocabulary(place: Path, space: dict[str, Any], text: str) -> None:
     assert sizes[0] == found["after"]["pieces"]
 
 
+def another_vocabulary(place: Path, space: dict[str, Any], text: str) -> None:
+    """Each student has the tokenizer that was asked for; the keys are those of the page."""
+    names = ("student", "student-2", "student-3", "student-4", "own-tokenizer")
+    sizes = [len(AutoTokenizer.from_pretrained(place / name)) for name in names]
+    assert sizes == [60, 70, sizes[4], 60, sizes[4]]
+    assert not space["told"].keys() - set(re.findall(r"`(\w+)`", text))
+
+
 def masked_lm(place: Path, space: dict[str, Any], text: str) -> None:
     """What the page says of masks are the defaults; the encoder is the same to the bit."""
     results = results_in(place / "filler")
@@ -693,6 +720,7 @@ PROOFS: dict[str, Callable[[Path, dict[str, Any], str], None]] = {
     "run-anywhere": run_anywhere,
     "vocabulary": vocabulary,
     "browser-page": browser_page,
+    "another-vocabulary": another_vocabulary,
 }
 
 

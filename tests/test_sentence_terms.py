@@ -82,6 +82,6 @@ def test_it_reads_projections_and_a_unit_that_is_counted() -> None:
     assert objective.needs_projections
     assert not objective.needs_labels
     assert [term.unit for term in objective.terms] == ["rows"]
-    assert count_units(torch.ones(3, 4))["rows"] == 3
+    assert count_units({"attention_mask": torch.ones(3, 4)})["rows"] == 3
     assert intermediate_objective([1, 2]).needs_projections
     assert not intermediate_objective([1, 2], hidden=0, embedding=0).needs_projections

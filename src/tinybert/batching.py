@@ -147,6 +147,19 @@ class TokenRows:
     def lengths(self) -> NDArray[np.int64]:
         return np.diff(self.offsets)
 
+    @property
+    def places(self) -> NDArray[np.int64]:
+        """Places of each row where states are compared: its tokens."""
+        return self.lengths
+
+    def for_teacher(self) -> TokenRows:
+        """The rows as the teacher reads them; others than these where it has its own tokenizer."""
+        return self
+
+    def for_student(self) -> TokenRows:
+        """The rows as the student reads them, and nothing else."""
+        return self
+
     def lengths_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """Tokens of some rows."""
         return self.offsets[indices + 1] - self.offsets[indices]
@@ -280,6 +293,7 @@ def tokenize(
     labels: NDArray[Any] | None = None,
     *,
     advance: Callable[[int], None] | None = None,
+    encoded_piece: Callable[[BatchEncoding], None] | None = None,
 ) -> TokenRows:
     """Rows of one or two texts as token rows, cut to ``max_length`` tokens (specials included).
 
@@ -292,6 +306,8 @@ def tokenize(
         max_length: tokens a row at most.
         labels: ``(rows,)``, passed on.
         advance: called with the number of rows done since it was last called.
+        encoded_piece: called with what the tokenizer made of each piece, in their order; the
+            pieces follow from the texts alone.
 
     Returns:
         The rows; ``cut`` says how many were longer.
@@ -322,6 +338,8 @@ def tokenize(
         if with_types:
             types.append(_flat(encoded["token_type_ids"], np.uint8, counts))
         cut += _cut(tokenizer, encoded, piece, counts, max_length)
+        if encoded_piece is not None:
+            encoded_piece(encoded)
         if advance is not None:
             advance(len(piece))
     return TokenRows(

@@ -12,9 +12,10 @@ from transformers import PreTrainedModel
 from tinybert.losses import IGNORED, pairs_within
 from tinybert.objectives import Objective, Seen
 from tinybert.projections import Projections
-from tinybert.taps import Taps, run_with_taps
+from tinybert.spans import TEACHER, pool_heads, pool_states, span_mask
+from tinybert.taps import AttentionTap, Taps, run_with_taps
 
-__all__ = ["Distiller", "count_units"]
+__all__ = ["Distiller", "count_units", "units_of"]
 
 
 def count_units(batch: Mapping[str, Tensor], windows: Sequence[int] = ()) -> dict[str, int]:
@@ -40,6 +41,38 @@ def count_units(batch: Mapping[str, Tensor], windows: Sequence[int] = ()) -> dic
     if (asked := batch.get("asked")) is not None:
         counts["asked"] = int(asked.sum())
     return counts
+
+
+def units_of(batch: Mapping[str, Tensor], windows: Sequence[int] = ()) -> dict[str, int]:
+    """What the terms of a batch are means over; of rows under two tokenizers tokens are spans."""
+    if (spans := batch.get("spans")) is not None:
+        batch = {**batch, "attention_mask": span_mask(spans)}
+    return count_units(batch, windows)
+
+
+def pooled(taps: Taps, spans: Tensor, count: int) -> Taps:
+    """Taps of spans instead of tokens: mean states, and mean queries, keys and values.
+
+    Args:
+        taps: of tokens.
+        spans: (batch, length) span of each token, -1: none.
+        count: spans of a row.
+    """
+    return Taps(
+        attention={
+            layer: AttentionTap(
+                pool_heads(tap.query, spans, count),
+                pool_heads(tap.key, spans, count),
+                tap.scaling,
+                pool_heads(tap.value, spans, count),
+            )
+            for layer, tap in taps.attention.items()
+        },
+        hidden={layer: pool_states(state, spans, count) for layer, state in taps.hidden.items()},
+        embedding=None if taps.embedding is None else pool_states(taps.embedding, spans, count),
+        logits=taps.logits,
+        masked=taps.masked,
+    )
 
 
 class Distiller(nn.Module):
@@ -77,8 +110,10 @@ class Distiller(nn.Module):
 
         Args:
             batch: model inputs, and where the objective reads them ``labels`` (batch,) or
-                (batch, length), ``asked`` and ``masked_labels`` (batch, length).
-            teacher: taps of the teacher on the same batch.
+                (batch, length), ``asked`` and ``masked_labels`` (batch, length); of rows under two
+                tokenizers ``spans`` and ``teacher_spans`` too, and terms then compare spans instead
+                of tokens.
+            teacher: taps of the teacher on the same batch, or on its own tokens of it.
             shares: for each unit (rows, tokens, pairs, masked, asked) this micro-batch's part of
                 the whole effective batch, over all micro-batches and processes; 1 if None. The sum
                 of the losses of all micro-batches is then the loss of the whole batch.
@@ -87,16 +122,22 @@ class Distiller(nn.Module):
             ``loss``: Σ weight · term · share, float32 scalar; ``terms``: {name: term · share}.
         """
         taps = run_with_taps(self.student, batch, self.objective.student_taps)
+        teacher, mask = teacher or Taps(), batch["attention_mask"]
+        if "spans" in batch:
+            with torch.autocast(mask.device.type, enabled=False):
+                mask = span_mask(batch["spans"])
+                taps = pooled(taps, batch["spans"], mask.shape[1])
+                teacher = pooled(teacher, batch[f"{TEACHER}spans"], mask.shape[1])
         seen = Seen(
             student=taps,
-            teacher=teacher or Taps(),
-            mask=batch["attention_mask"],
+            teacher=teacher,
+            mask=mask,
             projections=self.projections,
             labels=batch.get("labels"),
             masked_labels=batch.get("masked_labels"),
             asked=batch.get("asked"),
             crossover=self.crossover,
-            low_precision=_in_bfloat16(batch["attention_mask"].device.type),
+            low_precision=_in_bfloat16(mask.device.type),
         )
         terms: dict[str, Tensor] = {}
         loss: Tensor | None = None

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from tinybert.batching import TokenRows, TrainingRows, length_batches, micro_batches
-from tinybert.distiller import Distiller, count_units
+from tinybert.distiller import Distiller, units_of
 from tinybert.losses import IGNORED, masked_loss
+from tinybert.spans import teacher_inputs
 from tinybert.taps import TapRequest, Taps, run_with_taps
 from tinybert.tasks.metrics import agreement, compute
 from tinybert.teachers import Teacher
@@ -142,7 +143,7 @@ def held_out_losses(
     def evaluate(distiller: Distiller) -> dict[str, float]:
         device = next(distiller.parameters()).device
         pieces = _pieces(rows, token_budget)
-        lengths = rows.lengths.astype(np.float64)
+        lengths = getattr(rows, "places", rows.lengths).astype(np.float64)
         whole = {"rows": len(rows), "tokens": lengths.sum(), "pairs": (lengths**2).sum()}
         windows = distiller.objective.windows
         for window in windows:
@@ -161,10 +162,11 @@ def held_out_losses(
             batch = {name: tensor.to(device) for name, tensor in rows.batch(piece).items()}
             kept = batch.pop("teacher_logits", None)
             assert teacher is not None or not request
-            taps = teacher.taps(batch, request) if teacher is not None and request else Taps()
+            inputs = teacher_inputs(batch)
+            taps = teacher.taps(inputs, request) if teacher is not None and request else Taps()
             if kept is not None:
                 taps.logits = kept
-            counts = count_units(batch, windows)
+            counts = units_of(batch, windows)
             output = distiller(batch, taps, {u: counts[u] / whole[u] for u in whole})
             sums["loss"] = sums.get("loss", 0.0) + float(output["loss"])
             for name, value in output["terms"].items():

@@ -391,6 +391,7 @@ def cached_logits(
     A stage that reads logits alone needs no teacher in its loop: the rows are run once, in batches
     of like lengths, and kept at ``path`` (whole or absent), keyed by teacher and rows.
     """
+    rows = rows.for_teacher()
     key = f"{teacher.fingerprint()} {replace(rows, labels=None, targets=None).fingerprint()}"
     name = hashlib.sha256(key.encode()).hexdigest()[:16]
     file = None if path is None else path / f"logits-{name}.npy"
@@ -443,7 +444,7 @@ def check_fits(teacher: Any, student: Any) -> None:
     if teacher.vocab_size != student.vocab_size:
         raise TinybertError(
             f"teacher and student have different vocabularies ({teacher.vocab_size} and "
-            f"{student.vocab_size} pieces): start the student from this teacher."
+            f"{student.vocab_size} pieces): give the student its own tokenizer with --tokenizer."
         )
 
 

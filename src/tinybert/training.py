@@ -33,10 +33,11 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from tinybert import checkpoints
 from tinybert.batching import StepSampler, TrainingRows, rows_an_epoch, step_loader
-from tinybert.distiller import Distiller, count_units
+from tinybert.distiller import Distiller, units_of
 from tinybert.errors import TinybertError
 from tinybert.outputs import whole_file
 from tinybert.schedule import Due, Schedule
+from tinybert.spans import teacher_inputs
 from tinybert.taps import Taps
 from tinybert.teachers import Teacher
 
@@ -236,7 +237,7 @@ class DistillationTrainer(Trainer):
         taps = Taps()
         if self.request:
             assert self.teacher is not None
-            taps = self.teacher.taps(batch, self.request)
+            taps = self.teacher.taps(teacher_inputs(batch), self.request)
         if (kept := batch.pop("teacher_logits", None)) is not None:
             taps.logits = kept
         return taps
@@ -244,7 +245,7 @@ class DistillationTrainer(Trainer):
     def _shares(self, pieces: list[dict[str, Tensor]], stand_in: bool) -> list[dict[str, float]]:
         """Each micro-batch's part of the rows, tokens and so on of the whole effective batch."""
         windows = self.distiller.objective.windows
-        counts = [count_units(piece, windows) for piece in pieces]
+        counts = [units_of(piece, windows) for piece in pieces]
         units = tuple(counts[0])
         own = torch.tensor(
             [0.0 if stand_in else float(sum(c[u] for c in counts)) for u in units],

@@ -47,8 +47,12 @@ def augmented_tokens(
     manifest: Manifest,
     rows: TaskRows,
     tokenizer: PreTrainedTokenizerBase,
+    own: PreTrainedTokenizerBase | None = None,
 ) -> TokenRows:
-    """Originals and copies as tokens: written into the run once, read from there."""
+    """Originals and copies as tokens: written into the run once, read from there.
+
+    ``own`` is the student's tokenizer where it is another one than the teacher's.
+    """
     directory = Path(str(settings.augment)).expanduser()
 
     def make(place: Path) -> None:
@@ -56,7 +60,13 @@ def augmented_tokens(
             manifest.counts.total, "tokenizing copies", unit="rows"
         ) as progress:
             write_tokens(
-                directory, manifest, tokenizer, settings.max_length, place, progress.advance
+                directory,
+                manifest,
+                own or tokenizer,
+                settings.max_length,
+                place,
+                progress.advance,
+                teacher=None if own is None else tokenizer,
             )
 
     place = run.made("augmented", make)

@@ -27,9 +27,15 @@ from tinybert.jobs.common import (
     short_stages,
     versions,
 )
+from tinybert.jobs.own_vocabulary import (
+    aligned_task,
+    own_tokenizer,
+    vocabulary_facts,
+    vocabulary_told,
+)
 from tinybert.jobs.published import local_student
 from tinybert.jobs.report import report_beside
-from tinybert.jobs.rows import TaskRows, task_rows
+from tinybert.jobs.rows import TaskRows, task_texts, task_tokens
 from tinybert.jobs.sizes import FIT_FILE, check_bounds, chosen_student
 from tinybert.jobs.students import begin_student, check_student, frozen, student_print
 from tinybert.jobs.task_stages import control_stages, distillation_stages, epochs_of
@@ -55,6 +61,7 @@ from tinybert.teachers import (
     load_encoder,
     load_tokenizer,
     load_with_own_head,
+    tokenizer_print,
 )
 from tinybert.training import Schedule
 from tinybert.work import check_apart
@@ -69,6 +76,7 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
     output = Path(required(settings.output, "--output", "the output directory"))
     check_output(output, settings.overwrite)  # before a teacher is fine-tuned for hours
     names = ("teacher", "ensemble", "data", "dev", "test", "student", "augment")
+    names += ("tokenizer", "corpus")
     check_apart(output, **{name: getattr(settings, name) for name in names})
     check_no_run(output, resume=settings.resume, overwrite=settings.overwrite)
     if settings.intermediate_epochs == settings.prediction_epochs == 0:
@@ -83,7 +91,8 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
     local = local_student(asked.student, reporter)
     settings = replace(asked, student=local)
     tokenizer = load_tokenizer(path)
-    rows = task_rows(settings, tokenizer, reporter)
+    data = task_texts(settings, reporter)
+    rows = task_tokens(settings, data, tokenizer, reporter)
     teacher, rows = task_teacher(settings, rows, reporter)
     others = other_teachers(settings, rows, tokenizer, reporter)
     for model in (teacher, *others):
@@ -94,21 +103,32 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
             "the label column with --label."
         )
     settings, fitted = chosen_student(settings, teacher, len(rows.train), reporter)
-    shape = check_student(settings, teacher, tokenizer)
+    own = own_tokenizer(settings, tokenizer, data.train.texts, reporter)
+    if own is not None and rows.task.answering != "rows":
+        raise TinybertError(
+            "a student with a tokenizer of its own is for tasks on whole texts: tags and spans are "
+            "learned at the teacher's tokens; leave --tokenizer and --vocabulary-size out, or give "
+            "a student with the teacher's tokenizer."
+        )
+    shape = check_student(settings, teacher, tokenizer, own)
     manifest = augmented_rows(settings.augment, rows, reporter)
     learned = len(rows.train) if manifest is None else manifest.counts.total
     epochs, why = epochs_of(settings, learned)
     if epochs:
         reporter.say(f"intermediate stage of {epochs:g} epoch{'s' * (epochs != 1)}: {why}")
     if settings.dry_run:
-        return _dry_run(settings, rows, reporter, shape, learned)
+        return _dry_run(settings, rows, reporter, shape, learned, len(own or tokenizer))
     tuned_here = not has_head(path)
     if tuned_here:
         teacher = fine_tuned(settings, rows, tokenizer, reporter)
+    if own is not None:
+        rows = aligned_task(rows, data, own, tokenizer, settings.max_length, reporter)
     inputs = {"rows": rows.fingerprint(), "teacher weights": fingerprint(teacher)}
     if others:
         inputs["other teachers"] = " ".join(map(fingerprint, others))
     inputs |= student_print(settings)
+    if own is not None:
+        inputs["tokenizer"] = tokenizer_print(own)
     if manifest is not None:
         inputs["augmentation"] = manifest.fingerprint()
     # Known by the name on the Hub, wherever its files are kept; its weights are among the inputs.
@@ -116,7 +136,7 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
     run = open_run(named, reporter, inputs)
     originals = rows.counts()
     if manifest is not None:
-        rows = replace(rows, train=augmented_tokens(run, settings, manifest, rows, tokenizer))
+        rows = replace(rows, train=augmented_tokens(run, settings, manifest, rows, tokenizer, own))
     if fitted is not None and run.is_main:
         write_fit(run.work / FIT_FILE, fitted)
     figures: dict[str, Any] = {
@@ -124,7 +144,7 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
         "metric": rows.task.metric if rows.test.labels is not None else None,
         "teacher": described(teacher, None),
     }
-    result, measured = _distilled(run, settings, rows, teacher, others, tokenizer)
+    result, measured = _distilled(run, settings, rows, teacher, others, tokenizer, own)
     student = _loaded(run, result, rows)
     figures["teacher"] |= measured.pop("teacher")
     answers: dict[str, Any] = measured.pop("answers")
@@ -161,6 +181,7 @@ def _distilled(
     model: PreTrainedModel,
     others: list[PreTrainedModel],
     tokenizer: PreTrainedTokenizerBase,
+    own: PreTrainedTokenizerBase | None,
 ) -> tuple[StageResult, dict[str, Any]]:
     """Train the student and, where asked, the controls; and score all of them."""
     reporter = run.reporter
@@ -173,7 +194,12 @@ def _distilled(
         rows.train,
         labels=("score",) if regression else rows.task.label_names,
         answering=rows.task.answering,
+        own=own,
     )
+    vocabulary = None
+    if own is not None:
+        vocabulary = vocabulary_facts(rows.train, own, tokenizer, model, begun.config)
+        vocabulary_told(vocabulary, reporter)
     teacher = frozen(
         run,
         model,
@@ -221,8 +247,9 @@ def _distilled(
         "controls": {name: found["test"][metric] for name, found in controls.items()},
         "control_scores": controls,
         "start": begun.start,
+        "vocabulary": vocabulary,
         "layer_mapping": list(begun.mapping),
-        "answers": kept_answers(logits["test"], outputs["test"], rows.test),
+        "answers": kept_answers(logits["test"], outputs["test"], rows.test.for_student()),
     }
 
 
@@ -296,7 +323,12 @@ def _counted(rows: TaskRows) -> str:
 
 
 def _dry_run(
-    settings: DistillSettings, rows: TaskRows, reporter: Reporter, shape: str, learned: int
+    settings: DistillSettings,
+    rows: TaskRows,
+    reporter: Reporter,
+    shape: str,
+    learned: int,
+    pieces: int,
 ) -> dict[str, Any]:
     def steps(epochs: float) -> int:
         if epochs <= 0:
@@ -310,6 +342,7 @@ def _dry_run(
         "intermediate steps": steps(epochs_of(settings, learned)[0]),
         "prediction steps": steps(settings.prediction_epochs),
         "student": shape,
+        "student's vocabulary": f"{pieces:,} pieces",
         "metric": rows.task.metric,
     }
     reporter.table("plan", ["what", "value"], [[k, str(v)] for k, v in plan.items()])

@@ -327,7 +327,11 @@ def _answers(
     with reporter.track(len(tokens), "the student's answers", unit="rows") as progress:
         outputs = predict(student, tokens, advance=progress.advance)
     of_teacher = None
-    if teacher is not None:
+    if teacher is not None and own_vocabulary(run):
+        missing["differ"] = (
+            "The student has a tokenizer of its own, and the teacher's answers were not kept."
+        )
+    elif teacher is not None:
         with reporter.track(len(tokens), "the teacher's answers", unit="rows") as progress:
             of_teacher = predict(teacher, tokens, advance=progress.advance)
         if not run.regression:
@@ -364,6 +368,11 @@ def _latency(
     return found
 
 
+def own_vocabulary(run: FinishedRun) -> bool:
+    """Whether the student reads other tokens than its teacher."""
+    return bool(run.results.get("vocabulary"))
+
+
 def _short_row(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[tuple[str, ...]] | None
 ) -> list[str]:
@@ -384,6 +393,12 @@ def _maps(
     sentence: Sequence[str],
     missing: dict[str, str],
 ) -> AttentionMaps | None:
+    if own_vocabulary(run):
+        missing["attention"] = (
+            "The student has a tokenizer of its own: its tokens are not the teacher's, and their "
+            "attention cannot be laid side by side."
+        )
+        return None
     if not run.mapping:
         missing["attention"] = "The run does not say which layer learned from which."
         return None

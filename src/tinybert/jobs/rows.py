@@ -89,7 +89,16 @@ def task_rows(
     reporter: Reporter,
 ) -> TaskRows:
     """Read, check and tokenize the rows that the settings name."""
-    data = task_texts(settings, reporter)
+    return task_tokens(settings, task_texts(settings, reporter), tokenizer, reporter)
+
+
+def task_tokens(
+    settings: FinetuneSettings | DistillSettings,
+    data: TaskData,
+    tokenizer: PreTrainedTokenizerBase,
+    reporter: Reporter,
+) -> TaskRows:
+    """Tokenize what :func:`task_texts` read."""
     assert data.test is not None
     return tokenized(
         data.task,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any, cast
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from tinybert.alignment import teacher_rows
 from tinybert.attention_transfer import attention_transfer, chosen_transfer, shared_windows
 from tinybert.batching import TrainingRows
 from tinybert.ensemble import Ensemble
@@ -21,6 +23,7 @@ from tinybert.objectives import Objective, Weight, intermediate_objective
 from tinybert.projections import PROJECTIONS_FILE, Projections
 from tinybert.settings import LossSettings, StudentSettings
 from tinybert.stages import Run, save_student
+from tinybert.student_tokenizer import with_vocabulary
 from tinybert.students import check_start, parse_shape, shape_of, start_student
 from tinybert.students.encoders import limits
 from tinybert.students.heads import reorder_outputs
@@ -81,11 +84,15 @@ def loss_weights(settings: LossSettings) -> dict[str, Any]:
 
 
 def check_student(
-    settings: Any, teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+    settings: Any,
+    teacher: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    own: PreTrainedTokenizerBase | None = None,
 ) -> str:
     """Fail before the run on a student that fits neither teacher nor objective; returns its shape.
 
-    ``settings`` has the fields of :class:`StudentSettings` and :class:`LossSettings`.
+    ``settings`` has the fields of :class:`StudentSettings` and :class:`LossSettings`; ``own`` is
+    the student's tokenizer where it is another one.
     """
     weights = loss_weights(settings)
     given = Path(settings.student)
@@ -93,7 +100,7 @@ def check_student(
     if given.is_dir():
         student = load_encoder(given)
         config = student.config
-        _check_given(given, config, teacher, tokenizer)
+        _check_given(given, config, teacher, tokenizer, own)
         shape = shape_of(config)
     else:
         if "/" in settings.student or settings.student.startswith("."):
@@ -102,7 +109,12 @@ def check_student(
         check_start(resolve_start(settings.start, teacher, shape)[0], teacher, shape)
         config = shape.config(teacher.config)
     mapping = layer_mapping(settings.layer_mapping, shape.layers, teacher.config.num_hidden_layers)
-    _objective(settings, weights, mapping, teacher, student, config)
+    objective, _ = _objective(settings, weights, mapping, teacher, student, config)
+    if own is not None and objective.windows:
+        raise TinybertError(
+            f"attention in sliding windows ({config.model_type}) cannot be compared between two "
+            "tokenizers, whose windows hold other text: leave it out with --attention-weight 0."
+        )
     return str(shape)
 
 
@@ -206,12 +218,15 @@ def begin_student(
     name: str = "start",
     labels: Sequence[str] | None = None,
     answering: Answering = "rows",
+    own: PreTrainedTokenizerBase | None = None,
 ) -> Begun:
     """The directory that the first stage takes: a given student, or one started from the teacher.
 
     ``settings`` has the fields of :class:`StudentSettings` and :class:`LossSettings`. ``labels``
     are the data's (one for regression): a head that starts from the teacher's, or that a given
-    student has, is put into their order; a head for others is made anew.
+    student has, is put into their order; a head for others is made anew. ``own`` is the student's
+    tokenizer where it is another one than the teacher's, ``tokenizer``: it is started with the
+    teacher's vocabulary, on the teacher's tokens, and its embeddings are then carried over.
     """
     student: StudentSettings = settings
     weights = loss_weights(settings)
@@ -221,7 +236,9 @@ def begin_student(
             raise TinybertError(
                 f"{given} is a student already: leave out --start, or name a shape instead."
             )
-        return _given_student(run, given, settings, weights, teacher, tokenizer, labels, answering)
+        return _given_student(
+            run, given, settings, weights, teacher, tokenizer, labels, answering, own
+        )
     shape = parse_shape(student.student, teacher.config)
     start, why = resolve_start(student.start, teacher, shape)
     mapping = layer_mapping(student.layer_mapping, shape.layers, teacher.config.num_hidden_layers)
@@ -248,13 +265,18 @@ def begin_student(
             start=start,
             mapping=mapping,
             projections=projections,
-            calibration=calibration(rows, run.seed),
+            calibration=calibration(teacher_rows(rows), run.seed),
             seed=run.seed,
         )
         if labels and len(labels) > 1:
             speak_labels(model, labels)
-        save_student(directory, model, tokenizer, projections)
+        if own is not None:
+            model, _ = with_vocabulary(model, tokenizer, own)
+        save_student(directory, model, own or tokenizer, projections)
 
+    if own is not None:
+        config = copy.copy(config)
+        config.vocab_size = len(own)
     return Begun(run.made(name, make), mapping, objective, config, start)
 
 
@@ -267,10 +289,13 @@ def _given_student(
     tokenizer: PreTrainedTokenizerBase,
     labels: Sequence[str] | None,
     answering: Answering = "rows",
+    own: PreTrainedTokenizerBase | None = None,
 ) -> Begun:
     body = load_encoder(given)
     config = body.config
-    _check_given(given, config, teacher, tokenizer)
+    _check_given(given, config, teacher, tokenizer, own)
+    carried = load_tokenizer(given)
+    moved = own is not None and not tokenizers_agree(carried, own)
     layers = config.num_hidden_layers
     mapping = layer_mapping(settings.layer_mapping, layers, teacher.config.num_hidden_layers)
     objective, said = _objective(settings, weights, mapping, teacher, body, config)
@@ -279,20 +304,21 @@ def _given_student(
     projected = (given / PROJECTIONS_FILE).is_file()
     if not projected:
         run.reporter.say(f"{given} has no projections: they start at random")
-    own = head_labels(given) if has_head(given, answering) else None
-    if projected and (own is None or labels is None or tuple(own) == tuple(labels)):
+    names = head_labels(given) if has_head(given, answering) else None
+    ready = projected and (names is None or labels is None or tuple(names) == tuple(labels))
+    if ready and not moved:
         return Begun(given, mapping, objective, config)
-    fits = own is not None and (labels is None or _same_labels(own, labels))
-    if own is not None and not fits:
+    fits = names is not None and (labels is None or _same_labels(names, labels))
+    if names is not None and not fits:
         run.reporter.say(
-            f"{given} has a head for other labels ({', '.join(own[:10])}): it gets a new one"
+            f"{given} has a head for other labels ({', '.join(names[:10])}): it gets a new one"
         )
 
     def make(directory: Path) -> None:
         model = load_encoder(
             given,
-            labels=own if fits else None,
-            regression=answering == "rows" and own is not None and fits and len(own) == 1,
+            labels=names if fits else None,
+            regression=answering == "rows" and names is not None and fits and len(names) == 1,
             answering=answering,
         )
         if fits and labels and len(labels) > 1:
@@ -307,8 +333,13 @@ def _given_student(
                 layers,
                 shared=settings.shared_projection,
             )
-        save_student(directory, model, tokenizer, projections)
+        if moved and own is not None:
+            model, _ = with_vocabulary(model, carried, own)
+        save_student(directory, model, own or tokenizer, projections)
 
+    if moved and own is not None:
+        config = copy.copy(config)
+        config.vocab_size = len(own)
     return Begun(run.made("start", make), mapping, objective, config)
 
 
@@ -323,14 +354,20 @@ def _same_labels(own: Sequence[str], labels: Sequence[str]) -> bool:
 
 
 def _check_given(
-    given: Path, config: Any, teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+    given: Path,
+    config: Any,
+    teacher: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    own: PreTrainedTokenizerBase | None,
 ) -> None:
-    check_fits(teacher.config, config)
-    if not tokenizers_agree(load_tokenizer(given), tokenizer):
+    if own is None and not tokenizers_agree(load_tokenizer(given), tokenizer):
         raise TinybertError(
-            f"{given} and the teacher have tokenizers that differ: their tokens cannot be "
-            "compared; start the student from this teacher."
+            f"{given} and the teacher have tokenizers that differ, and here their tokens are "
+            "compared one by one: start the student from this teacher, or go on with `tinybert "
+            "distill`, which compares spans of text."
         )
+    if own is None:
+        check_fits(teacher.config, config)
     if (given / PROJECTIONS_FILE).is_file():
         held = Projections.load(given)
         if held.teacher_width != teacher.config.hidden_size:

@@ -127,9 +127,10 @@ def _head(
 
 
 def with_targets(run: Run, teacher: Teacher, rows: TokenRows, reporter: Reporter) -> TokenRows:
-    """The rows with the teacher's logits beside them."""
+    """The rows as the student reads them, with the teacher's logits beside them."""
     with run.state.main_process_first():  # the others read what it kept
-        return replace(rows, targets=cached_logits(teacher, rows, run.work, reporter))
+        kept = cached_logits(teacher, rows, run.work, reporter)
+    return replace(rows.for_student(), targets=kept)
 
 
 def _choice(

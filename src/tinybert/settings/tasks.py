@@ -84,6 +84,24 @@ class DistillSettings(
         "wrote from the same data (both stages; dev and test rows stay as they are)",
         "data",
     )
+    tokenizer: str | None = setting(
+        None,
+        "the student's tokenizer, where it is to be another one than the teacher's: a directory, a "
+        "tokenizer.json, or a Hub name",
+        "student",
+    )
+    vocabulary_size: int | None = setting(
+        None,
+        "instead: train a WordPiece tokenizer of so many pieces on the training rows",
+        "student",
+        least=50,
+    )
+    corpus: list[str] = setting(
+        [],
+        "more text to train that tokenizer on: files (text, JSONL, Parquet), globs, directories, "
+        "Hub datasets",
+        "student",
+    )
     controls: bool = setting(
         False,
         "also train the same start on labels alone and on logits alone, for as many steps at the "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from tinybert.errors import TinybertError
 from tinybert.projections import Projections
+from tinybert.spans import TEACHER, pool_states, span_mask, teacher_inputs
 from tinybert.students.calibration import Batches, model_inputs, real
 from tinybert.students.heads import reorder_outputs, start_heads
 from tinybert.students.layouts import encoder_of
@@ -104,20 +105,37 @@ def fit_heads(
     Args:
         student: changed in place; its mode and random states stay as they are.
         weight: W_h of the student's top layer, (teacher width, student width).
-        calibration: batches of model inputs.
+        calibration: batches of model inputs; of rows under two tokenizers with their spans, whose
+            mean states are then compared.
         order: the teacher's output for each of the student's, where their orders differ.
     """
     was_training, device = student.training, student.device
     student.train(False)
     source = copy.deepcopy(teacher_model)
     source.to(torch.float32).eval()  # type: ignore[arg-type]
-    batches = [model_inputs(batch, device) for batch in calibration]
+    ours = [model_inputs(batch, device) for batch in calibration]
+    theirs = [model_inputs(teacher_inputs(batch), device) for batch in calibration]
+    spans = [_spans(batch, device) for batch in calibration]
 
-    def top(model: PreTrainedModel) -> Tensor:
-        return torch.cat([model.base_model(**b).last_hidden_state[real(b)] for b in batches])
+    def top(model: PreTrainedModel, batches: Batches, side: int) -> Tensor:
+        states = []
+        for batch, pair in zip(batches, spans, strict=True):
+            found = model.base_model(**batch).last_hidden_state
+            if pair is None:
+                states.append(found[real(batch)])
+                continue
+            mask = span_mask(pair[0])
+            states.append(pool_states(found, pair[side], mask.shape[1])[mask])
+        return torch.cat(states)
 
+    places = [
+        real(batch) if pair is None else span_mask(pair[0])
+        for batch, pair in zip(ours, spans, strict=True)
+    ]
     axes = weight.detach().to(device, torch.float64)
-    start_heads(student, source, axes, top(student), top(source), _first_tokens(batches))
+    start_heads(
+        student, source, axes, top(student, ours, 0), top(source, theirs, 1), _first(places)
+    )
     if order is not None:
         reorder_outputs(student, order)
     student.train(was_training)
@@ -247,11 +265,22 @@ def _pca(
     student.to("cpu")  # type: ignore[arg-type]
 
 
+def _spans(batch: Mapping[str, Tensor], device: torch.device) -> tuple[Tensor, Tensor] | None:
+    """Spans of the student's and of the teacher's tokens, where a batch has both."""
+    if "spans" not in batch:
+        return None
+    return batch["spans"].to(device), batch[f"{TEACHER}spans"].to(device)
+
+
 def _first_tokens(batches: Batches) -> Tensor:
     """(tokens,) bool over the real tokens of all rows: the first of each row."""
+    return _first([real(batch) for batch in batches])
+
+
+def _first(masks: Sequence[Tensor]) -> Tensor:
+    """(real places,) bool over all rows: the first real place of each row."""
     flags = []
-    for batch in batches:
-        mask = real(batch)
+    for mask in masks:
         first = torch.zeros_like(mask)
         first[torch.arange(len(mask), device=mask.device), mask.int().argmax(1)] = True
         flags.append(first[mask])
