@@ -75,8 +75,8 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
     path = str(required(settings.teacher, "--teacher", "the teacher"))
     output = Path(required(settings.output, "--output", "the output directory"))
     check_output(output, settings.overwrite)  # before a teacher is fine-tuned for hours
-    names = ("teacher", "ensemble", "data", "dev", "test", "student", "augment")
-    names += ("tokenizer", "corpus")
+    names = ["teacher", "ensemble", "data", "dev", "test", "student", "augment"]
+    names += ["tokenizer", "corpus"]
     check_apart(output, **{name: getattr(settings, name) for name in names})
     check_no_run(output, resume=settings.resume, overwrite=settings.overwrite)
     if settings.intermediate_epochs == settings.prediction_epochs == 0:
