@@ -118,6 +118,11 @@ class LossSettings(Checked):
     embedding_weight: float = setting(1.0, "λ of the embedding output", "losses", least=0)
 
 
+def _is_open(value: int | None) -> bool:
+    """Whether a number that is settled before it is used has not been given."""
+    return value is None
+
+
 @dataclass
 class RowSettings(Checked):
     """How rows are read."""
@@ -143,7 +148,7 @@ class RowSettings(Checked):
 
     def settled(self, *, questions: bool) -> Self:
         """With the usual ``max_length`` where none is given: of rows, or of questions."""
-        if self.max_length is not None:
+        if not _is_open(self.max_length):
             return self
         return replace(self, max_length=QUESTION_LENGTH if questions else ROW_LENGTH)
 
@@ -214,7 +219,7 @@ class DataSettings(RowSettings):
     )
 
     def __post_init__(self) -> None:
-        if self.max_length is None:  # type: ignore[redundant-expr]
+        if _is_open(self.max_length):
             asked = word_task(self.task)
             self.max_length = QUESTION_LENGTH if asked == "question-answering" else ROW_LENGTH
         super().__post_init__()
