@@ -97,9 +97,10 @@ def run_embedder(settings: EmbedderSettings, reporter: Reporter) -> dict[str, An
     kept = replace(settings, student=asked.student) if settings.student == local else settings
     run = open_run(kept, reporter, inputs | student_print(settings))
     teacher_figures = described(model, None)
+    # A pca start fitted on sentences keeps their similarities better than one fitted on blocks.
+    student = begin_student(run, general, model, tokenizer, rows.train)
     if with_general:
         text = open_text_of(run, general, tokenizer, reporter)
-        student = begin_student(run, general, model, tokenizer, text.train)
         plain = None if watch is None else similarity_watch(watch.pairs, watch.teacher)
         stage = general_stage(
             *(run, general, load_encoder(path), student, text.train, text.held_out),
@@ -109,7 +110,6 @@ def run_embedder(settings: EmbedderSettings, reporter: Reporter) -> dict[str, An
             with_steps(run, general, stage, student, text), student.directory
         ).directory
     else:
-        student = begin_student(run, general, model, tokenizer, rows.train)
         directory = student.directory
     plan = plan_embedding(run, settings, model, head, rows, directory)
     rows = Sentences(rows.train.take(np.arange(plan.rows)), rows.held_out)

@@ -223,8 +223,7 @@ def dry_run(
         run = open_run(replace(settings, output=Path(place) / "dry"), reporter)
         rows = read_sentences(settings, tokenizer, length, reporter, most=READ)
         text = sample_text(general, tokenizer, reporter) if has_general_stage(settings) else None
-        blocks = rows.train if text is None else text.train
-        student = begin_student(run, general, model, tokenizer, blocks)
+        student = begin_student(run, general, model, tokenizer, rows.train)
         first = None
         if text is not None:
             teacher = load_encoder(str(settings.teacher))

@@ -64,7 +64,7 @@ class EmbedderSettings(LossSettings, StudentSettings, RunSettings):
         "training",
     )
     general_share: float = setting(
-        0.5, "share of the budget that the general stage gets", "training", least=0, most=0.95
+        0.25, "share of the budget that the general stage gets", "training", least=0, most=0.95
     )
     general_steps: int | None = setting(
         None,
