@@ -166,7 +166,7 @@ def test_augmented_rows(place: Path) -> None:
     )
     found = run_distill(
         settings(place, "augmented", vocabulary_size=80, augment=place / "copies",
-                 intermediate_epochs=1.0, prediction_epochs=1.0),
+                 intermediate_epochs=1.0, prediction_epochs=1.0, head="teacher"),
         Reporter(quiet=True),
     )  # fmt: skip
     assert found["augmented_rows"] > found["rows"]["train"]
@@ -195,3 +195,22 @@ def test_a_student_with_a_tokenizer_takes_no_other(place: Path, finished: dict[s
     asked = settings(place, "refused", student=str(place / "student"), vocabulary_size=90)
     with pytest.raises(TinybertError, match="has a tokenizer of its own already"):
         run_distill(asked, Reporter(quiet=True))
+
+
+def test_a_student_whose_tokenizer_is_not_its_own(place: Path) -> None:
+    tiny.classifier(layers=2, vocab_size=30).save_pretrained(place / "mixed")
+    tongues.byte_pairs().save_pretrained(place / "mixed")
+    with pytest.raises(TinybertError, match="put the tokenizer beside it that belongs to it"):
+        run_distill(settings(place, "refused", student=str(place / "mixed")), Reporter(quiet=True))
+
+
+def test_general_distillation_compares_tokens(place: Path) -> None:
+    """It says where a student with a tokenizer of its own can learn."""
+    tiny.encoder(layers=2, vocab_size=len(tongues.byte_pairs())).save_pretrained(place / "other")
+    tongues.byte_pairs().save_pretrained(place / "other")
+    text = tiny.corpus_file(place / "text.txt", 20)
+    with pytest.raises(TinybertError, match="tokenizers that differ, and here their tokens are"):
+        api.general(
+            teacher=str(place / "teacher"), student=str(place / "other"), corpus=[str(text)],
+            output=place / "refused", quiet=True,
+        )  # fmt: skip
