@@ -166,7 +166,7 @@ def test_augmented_rows(place: Path) -> None:
     )
     found = run_distill(
         settings(place, "augmented", vocabulary_size=80, augment=place / "copies",
-                 intermediate_epochs=1.0, prediction_epochs=1.0, head="teacher"),
+                 intermediate_epochs=1.0, prediction_epochs=1.0, head="teacher", controls=True),
         Reporter(quiet=True),
     )  # fmt: skip
     assert found["augmented_rows"] > found["rows"]["train"]
