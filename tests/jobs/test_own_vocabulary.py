@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    DistilBertConfig,
+    DistilBertModel,
+)
 
 from support import tiny, tongues
 from tinybert import api
@@ -214,3 +219,22 @@ def test_general_distillation_compares_tokens(place: Path) -> None:
             teacher=str(place / "teacher"), student=str(place / "other"), corpus=[str(text)],
             output=place / "refused", quiet=True,
         )  # fmt: skip
+
+
+def test_a_student_of_another_architecture_keeps_its_inputs(place: Path) -> None:
+    """DistilBERT takes no token types, its teacher does."""
+    tokenizer = tongues.byte_pairs()
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    tokenizer.init_kwargs["model_input_names"] = tokenizer.model_input_names
+    tokenizer.save_pretrained(place / "distil")
+    config = DistilBertConfig(
+        vocab_size=len(tokenizer), dim=16, n_layers=2, n_heads=4, hidden_dim=32,
+        max_position_embeddings=64,
+    )  # fmt: skip
+    DistilBertModel(config).save_pretrained(place / "distil")
+    quick = {"intermediate_epochs": 1.0, "prediction_epochs": 0.0}
+    run_distill(
+        settings(place, "distilled", student=str(place / "distil"), **quick), Reporter(True)
+    )
+    made = AutoTokenizer.from_pretrained(str(place / "distilled"))
+    assert "token_type_ids" not in made.model_input_names
