@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,12 +13,13 @@ from torch import Tensor
 from support import tiny, tongues
 from tinybert.alignment import AlignedRows, align_rows
 from tinybert.distiller import Distiller, units_of
-from tinybert.evaluation import held_out_losses
+from tinybert.evaluation import held_out_losses, predict
 from tinybert.objectives import intermediate_objective, prediction_objective
 from tinybert.projections import Projections
 from tinybert.spans import pool_heads, pool_states, span_mask, teacher_inputs
+from tinybert.students import fit_heads
 from tinybert.taps import Taps, run_with_taps, use_attention
-from tinybert.teachers import Teacher
+from tinybert.teachers import Teacher, cached_logits
 
 MAPPING = (2, 4)
 OBJECTIVE = intermediate_objective(MAPPING, attention=[0.7, 1.3], hidden=[1.0, 0.5])
@@ -165,3 +167,27 @@ def test_pooled_states() -> None:
     torch.testing.assert_close(heads.transpose(1, 2).reshape(2, 2, 6), pooled)
     half = pool_states(states.bfloat16(), spans, 2)
     assert half.dtype == torch.bfloat16
+
+
+def test_kept_logits_are_of_the_teachers_own_tokens(tmp_path: Path) -> None:
+    _, teacher = models()
+    kept = cached_logits(teacher, rows(), tmp_path)
+    np.testing.assert_allclose(kept, predict(teacher.model, rows().theirs), rtol=1e-5, atol=1e-7)
+    assert len(list(tmp_path.iterdir())) == 1
+    cached_logits(teacher, rows().theirs, tmp_path)  # the same rows: read, not computed
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_heads_are_fitted_on_spans() -> None:
+    """With equal tokenizers as on tokens."""
+    _, teacher = models()
+    weight = torch.randn(32, 16, dtype=torch.float64)
+    found = []
+    for batch in (rows(same=True).batch(range(8)), rows(same=True).for_student().batch(range(8))):
+        student = tiny.classifier(seed=2, vocab_size=400)
+        fit_heads(student, teacher.model, weight, [batch])
+        found.append(student.classifier.weight.detach())
+    torch.testing.assert_close(found[0], found[1], rtol=1e-6, atol=1e-8)
+    student = tiny.classifier(seed=2, vocab_size=400)
+    fit_heads(student, teacher.model, weight, [rows().batch(range(8))])
+    assert student.classifier.weight.isfinite().all()

@@ -444,7 +444,7 @@ def check_fits(teacher: Any, student: Any) -> None:
     if teacher.vocab_size != student.vocab_size:
         raise TinybertError(
             f"teacher and student have different vocabularies ({teacher.vocab_size} and "
-            f"{student.vocab_size} pieces): give the student its own tokenizer with --tokenizer."
+            f"{student.vocab_size} pieces): start the student from this teacher."
         )
 
 

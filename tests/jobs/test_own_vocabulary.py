@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    DistilBertConfig,
+    DistilBertModel,
+)
 
 from support import tiny, tongues
 from tinybert import api
@@ -166,7 +171,7 @@ def test_augmented_rows(place: Path) -> None:
     )
     found = run_distill(
         settings(place, "augmented", vocabulary_size=80, augment=place / "copies",
-                 intermediate_epochs=1.0, prediction_epochs=1.0),
+                 intermediate_epochs=1.0, prediction_epochs=1.0, head="teacher", controls=True),
         Reporter(quiet=True),
     )  # fmt: skip
     assert found["augmented_rows"] > found["rows"]["train"]
@@ -195,3 +200,41 @@ def test_a_student_with_a_tokenizer_takes_no_other(place: Path, finished: dict[s
     asked = settings(place, "refused", student=str(place / "student"), vocabulary_size=90)
     with pytest.raises(TinybertError, match="has a tokenizer of its own already"):
         run_distill(asked, Reporter(quiet=True))
+
+
+def test_a_student_whose_tokenizer_is_not_its_own(place: Path) -> None:
+    tiny.classifier(layers=2, vocab_size=30).save_pretrained(place / "mixed")
+    tongues.byte_pairs().save_pretrained(place / "mixed")
+    with pytest.raises(TinybertError, match="put the tokenizer beside it that belongs to it"):
+        run_distill(settings(place, "refused", student=str(place / "mixed")), Reporter(quiet=True))
+
+
+def test_general_distillation_compares_tokens(place: Path) -> None:
+    """It says where a student with a tokenizer of its own can learn."""
+    tiny.encoder(layers=2, vocab_size=len(tongues.byte_pairs())).save_pretrained(place / "other")
+    tongues.byte_pairs().save_pretrained(place / "other")
+    text = tiny.corpus_file(place / "text.txt", 20)
+    with pytest.raises(TinybertError, match="tokenizers that differ, and here their tokens are"):
+        api.general(
+            teacher=str(place / "teacher"), student=str(place / "other"), corpus=[str(text)],
+            output=place / "refused", quiet=True,
+        )  # fmt: skip
+
+
+def test_a_student_of_another_architecture_keeps_its_inputs(place: Path) -> None:
+    """DistilBERT takes no token types, its teacher does."""
+    tokenizer = tongues.byte_pairs()
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    tokenizer.init_kwargs["model_input_names"] = tokenizer.model_input_names
+    tokenizer.save_pretrained(place / "distil")
+    config = DistilBertConfig(
+        vocab_size=len(tokenizer), dim=16, n_layers=2, n_heads=4, hidden_dim=32,
+        max_position_embeddings=64,
+    )  # fmt: skip
+    DistilBertModel(config).save_pretrained(place / "distil")
+    quick = {"intermediate_epochs": 1.0, "prediction_epochs": 0.0}
+    run_distill(
+        settings(place, "distilled", student=str(place / "distil"), **quick), Reporter(True)
+    )
+    made = AutoTokenizer.from_pretrained(str(place / "distilled"))
+    assert "token_type_ids" not in made.model_input_names

@@ -81,10 +81,10 @@ def own_tokenizer(
             "another one: name a shape with --student instead."
         )
     found: PreTrainedTokenizerBase | None = None
-    whose = "the student's"
+    whose, like = "the student's", teacher
     directory = Path(settings.student).expanduser()
     if directory.is_dir():
-        carried = load_tokenizer(directory)
+        carried = like = load_tokenizer(directory)
         if not tokenizers_agree(carried, teacher):
             if given:
                 raise TinybertError(
@@ -108,7 +108,7 @@ def own_tokenizer(
         return None
     check_alignable(teacher, "the teacher's")
     check_alignable(found, whose)
-    return ready_tokenizer(found, teacher)
+    return ready_tokenizer(found, like)
 
 
 def aligned_task(
@@ -169,6 +169,7 @@ def vocabulary_facts(
         "pieces_in_both": sources.kept,
         "pieces_unknown_to_teacher": sources.unknown,
         "student_table_parameters": len(own) * _embedding_width(student),
+        "with_teacher_pieces": len(table) * _embedding_width(student),
         "teacher_table_parameters": table.numel(),
         "student_tokens_a_row": round(float(tokens[0]), 2),
         "teacher_tokens_a_row": round(float(tokens[1]), 2),
@@ -188,9 +189,10 @@ def vocabulary_told(facts: dict[str, Any], reporter: Reporter) -> None:
         "at the mean of the teacher's pieces"
     )
     reporter.say(
-        f"embedding table: {facts['student_table_parameters'] / 1e6:.2f}M numbers, the teacher's "
-        f"{facts['teacher_table_parameters'] / 1e6:.2f}M; {facts['student_tokens_a_row']:.1f} "
-        f"tokens a row, the teacher's {facts['teacher_tokens_a_row']:.1f}"
+        f"embedding table: {facts['student_table_parameters'] / 1e6:.2f}M numbers, "
+        f"{facts['with_teacher_pieces'] / 1e6:.2f}M with the teacher's vocabulary; "
+        f"{facts['student_tokens_a_row']:.1f} tokens a row, the teacher's "
+        f"{facts['teacher_tokens_a_row']:.1f}"
     )
     reporter.say(
         f"states are compared on {facts['spans']:,} spans: {100 * facts['one_to_one']:.1f} % are "

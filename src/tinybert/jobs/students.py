@@ -360,7 +360,8 @@ def _check_given(
     tokenizer: PreTrainedTokenizerBase,
     own: PreTrainedTokenizerBase | None,
 ) -> None:
-    if own is None and not tokenizers_agree(load_tokenizer(given), tokenizer):
+    carried = load_tokenizer(given)
+    if own is None and not tokenizers_agree(carried, tokenizer):
         raise TinybertError(
             f"{given} and the teacher have tokenizers that differ, and here their tokens are "
             "compared one by one: start the student from this teacher, or go on with `tinybert "
@@ -368,6 +369,11 @@ def _check_given(
         )
     if own is None:
         check_fits(teacher.config, config)
+    elif len(carried) > config.vocab_size:
+        raise TinybertError(
+            f"{given} has a tokenizer of {len(carried):,} pieces and embeddings for "
+            f"{config.vocab_size:,}: put the tokenizer beside it that belongs to it."
+        )
     if (given / PROJECTIONS_FILE).is_file():
         held = Projections.load(given)
         if held.teacher_width != teacher.config.hidden_size:

@@ -79,17 +79,21 @@ def wrapped(
 
 
 def ready_tokenizer(
-    tokenizer: PreTrainedTokenizerBase, teacher: PreTrainedTokenizerBase
+    tokenizer: PreTrainedTokenizerBase, like: PreTrainedTokenizerBase
 ) -> PreTrainedTokenizerBase:
-    """The same tokenizer, giving a student of the teacher's architecture the inputs it takes.
+    """The same tokenizer, giving a student the inputs that its architecture takes.
 
     Token types above all: a model without them fails on a tokenizer that makes some.
+
+    Args:
+        tokenizer: changed in place.
+        like: a tokenizer of a model of that architecture, such as the teacher's.
     """
-    names = list(teacher.model_input_names)
+    names = list(like.model_input_names)
     tokenizer.model_input_names = names
     tokenizer.init_kwargs["model_input_names"] = names
-    if teacher.model_max_length < tokenizer.model_max_length:
-        tokenizer.model_max_length = teacher.model_max_length
+    if like.model_max_length < tokenizer.model_max_length:
+        tokenizer.model_max_length = like.model_max_length
     return tokenizer
 
 
