@@ -47,7 +47,7 @@ def surrounded(rows: AlignedRows, row: int) -> list[tuple[list[int], list[int]]]
     return list(zip(*found, strict=True))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     TEXTS, TEXTS, st.sampled_from(["lower", "cased", "bytes", "pieces"]),
     st.sampled_from(["lower", "cased", "bytes", "pieces"]),
