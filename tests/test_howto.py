@@ -29,7 +29,9 @@ from tinybert.cli import main
 from tinybert.contest import random_models
 from tinybert.jobs import bench, exported_forms, general, mlm, pace, profile
 from tinybert.jobs.pace import Pace
+from tinybert.jobs.word_tasks import USUAL_STRIDE
 from tinybert.measure import Latency, flops
+from tinybert.settings import DistillSettings
 from tinybert.settings.export import Int8
 from tinybert.sizing import fit
 from tinybert.tasks.glue.facts import GLUE
@@ -92,6 +94,8 @@ FILL = "mlm --model student-encoder --corpus text.txt --output new"
 SHOW = "page --output new"
 TRIM = "trim student --output new"
 COPY = "augment --data train.csv --masked-lm masked-lm --output new"
+TAG = "distill --task ner --teacher bert-base-uncased --output new"
+ASK = "distill --task squad --teacher bert-base-uncased --output new"
 ERRORS: dict[str, dict[str, str]] = {
     "own-csv": {
         "which column is the text? name it with --text": f"{DISTILL} --data two-texts.csv",
@@ -113,6 +117,23 @@ ERRORS: dict[str, dict[str, str]] = {
         "rows have no label": "distill --teacher teacher --output new --data gaps.csv",
         "--controls are scored against labels, and the data has none": (
             "distill --teacher teacher --output new --data texts.csv --controls"
+        ),
+    },
+    "entities": {
+        "2 words and 1 tag: give each word a tag": f"{TAG} --data uneven.jsonl",
+        "is not among the training rows' tags": f"{TAG} --data train.conll --dev strange.conll",
+        "and this task asks for a token classifier": (
+            "distill --task ner --teacher teacher --data train.conll --output new"
+        ),
+        "is not for --task token-classification": (
+            "augment --task ner --data train.conll --masked-lm masked-lm --output new"
+        ),
+    },
+    "questions": {
+        "is not in its passage at character": f"{ASK} --data moved.json",
+        "for its passage, where windows share": (f"{ASK} --data squad --max-length 8 --stride 3"),
+        "gives more than a value a row: give a file that ends in .jsonl": (
+            "predict --model answerer --data squad --output new.csv"
         ),
     },
     "regression": {
@@ -611,11 +632,35 @@ def export(place: Path, space: dict[str, Any], text: str) -> None:
     assert [*small["forms"]] == ["onnx-int8"]
 
 
+def entities(place: Path, space: dict[str, Any], text: str) -> None:
+    """What is printed is what is kept; a line of predictions has a tag a word."""
+    results = results_in(place / "tagger")
+    assert results["metric"] == "entity_f1"
+    assert set(labels_of(place / "tagger")) == {"O", "B-A", "B-B", "B-C", "B-D", "I-A"}
+    rows = [json.loads(line) for line in (place / "tags.jsonl").read_text().splitlines()]
+    assert all(len(row["tokens"]) == len(row["tags"]) for row in rows)
+    assert space["tagged"]
+
+
+def questions(place: Path, space: dict[str, Any], text: str) -> None:
+    """Answers are spans of their passages; the numbers named are the defaults."""
+    results = results_in(place / "answerer")
+    assert results["metric"] == "answer_f1"
+    for line in (place / "answers.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        assert row["answer"] or row["start"] == -1
+    assert DistillSettings(task="squad").max_length == 384
+    assert f"{USUAL_STRIDE} tokens" in text
+    assert space["answer"] in space["passage"]
+
+
 PROOFS: dict[str, Callable[[Path, dict[str, Any], str], None]] = {
     "own-csv": own_csv,
     "no-labels": no_labels,
     "regression": regression,
     "two-texts": two_texts,
+    "entities": entities,
+    "questions": questions,
     "hub-teacher": hub_teacher,
     "size-by-need": size_by_need,
     "glue": glue,

@@ -5,14 +5,28 @@ What a head is called in transformers stands here once, for loading, checking, c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["HEADS", "SPAN_LABELS", "Answering", "TaskHead", "answering_of"]
+__all__ = [
+    "HEADS",
+    "OUTSIDE",
+    "SPAN_LABELS",
+    "Answering",
+    "TaskHead",
+    "answering_of",
+    "are_entity_tags",
+]
 
 Answering = Literal["rows", "tokens", "spans"]
 """What is answered: a row as a whole, each of its words, or with a span of its second text."""
+
+OUTSIDE = "O"
+"""The tag of words that belong to nothing."""
+
+_TAG = re.compile(r"[BIESLU](-.+)?", re.S)
 
 SPAN_LABELS = ("start", "end")
 """The two outputs a token of a head that finds spans."""
@@ -60,6 +74,16 @@ HEADS: Mapping[Answering, TaskHead] = {
         "question-answering",
     ),
 }
+
+
+def are_entity_tags(names: Iterable[str]) -> bool:
+    """Whether these are tags of entities: ``O``, ``B-PER``, ``I-PER``, and not of single words.
+
+    >>> are_entity_tags(["O", "B-PER", "I-PER"]), are_entity_tags(["NN", "VB"])
+    (True, False)
+    """
+    others = [name for name in names if name != OUTSIDE]
+    return bool(others) and all(_TAG.fullmatch(name) for name in others)
 
 
 def answering_of(architectures: Sequence[Any] | None) -> Answering | None:

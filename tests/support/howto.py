@@ -15,7 +15,7 @@ from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
 import tinybert
-from support import authors, tiny, web
+from support import authors, tiny, web, words
 
 SENTIMENT = ("negative", "positive")
 
@@ -71,6 +71,17 @@ def _rows(place: Path) -> None:
     lines = [json.dumps({"id": str(i), "body": body}) for i, body in enumerate(bodies)]
     (place / "texts" / "b.jsonl").write_text("\n".join(lines) + "\n")
     _similar(place)
+    words.conll(place / "train.conll", 60, 1)
+    words.conll(place / "dev.conll", 20, 2)
+    words.conll(place / "test.conll", 20, 3)
+    words.squad(place / "squad" / "train.json", 30, 1)
+    words.squad(place / "squad" / "dev.json", 10, 2)
+    (place / "uneven.jsonl").write_text('{"tokens": ["lock", "file"], "tags": ["O"]}\n')
+    strange = (place / "dev.conll").read_text().replace("B-B", "B-NEW")
+    (place / "strange.conll").write_text(strange)
+    moved = json.loads((place / "squad" / "dev.json").read_text())
+    moved["data"][0]["paragraphs"][0]["qas"][0]["answers"][0]["answer_start"] += 1
+    (place / "moved.json").write_text(json.dumps(moved))
 
 
 def _similar(place: Path) -> None:

@@ -283,6 +283,8 @@ def suggest(name: str, known: Sequence[str]) -> str:
 
 
 def _checked(option: _Option, raw: Any, place: str, *, text: bool) -> Any:
+    if raw is None and option.default is None:  # as --print-config writes it
+        return None
     try:
         return convert(raw, option.kind, text=text)
     except ValueError as error:

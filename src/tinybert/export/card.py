@@ -20,8 +20,7 @@ from tinybert.export.figures import Results, number, part
 from tinybert.export.markdown import escaped, fenced, last_part, quoted, visible
 from tinybert.output_head import names_output_head
 from tinybert.outputs import whole_file
-from tinybert.task_heads import HEADS, Answering, answering_of
-from tinybert.tasks.tagging import are_entity_tags
+from tinybert.task_heads import HEADS, Answering, answering_of, are_entity_tags
 
 __all__ = ["CARD_FILE", "model_card", "write_card"]
 

@@ -127,6 +127,14 @@ def _plainly(value: Any) -> str:
     return f"{value:.4g}" if number(value) is not None else escaped(str(value))
 
 
+_ALIKE = {
+    "entity_f1": "the teacher's tag to {} of those rows' words",
+    "token_accuracy": "the teacher's tag to {} of those rows' words",
+    "answer_f1": "the teacher's answer to {} of those questions",
+    "exact_match": "the teacher's answer to {} of those questions",
+}
+
+
 def own_scores(results: Results) -> dict[Column, float]:
     """Scores of the very model here, where the student's main score is a mean over seeds."""
     spread = _spread(results, "student")
@@ -244,7 +252,10 @@ def rows_told(results: Results, *, regression: bool) -> str:
         if regression:
             told.append(f"Its values correlate with the teacher's (Pearson, {agreement:.4f}).")
         else:
-            told.append(f"It gives the teacher's label to {100 * agreement:.1f} % of those rows.")
+            which = _ALIKE.get(
+                str(results.get("metric")), "the teacher's label to {} of those rows"
+            )
+            told.append(f"It gives {which.format(f'{100 * agreement:.1f} %')}.")
     losses = part(results, "held_out")
     shown = [
         f"{escaped(str(k).removeprefix('eval_'))} {v:.4g}"

@@ -27,6 +27,7 @@ from tinybert.choices import fast_bfloat16
 from tinybert.errors import TinybertError
 from tinybert.jobs.common import required, versions
 from tinybert.jobs.rows import task_texts, texts_print
+from tinybert.jobs.word_tasks import refuse_words
 from tinybert.measure.latency import longest_input
 from tinybert.outputs import check_output
 from tinybert.progress import Reporter, duration
@@ -133,6 +134,7 @@ def run_augment(settings: AugmentSettings, reporter: Reporter) -> dict[str, Any]
     little is measured, and the plan is printed and returned.
     """
     begun = time.perf_counter()
+    refuse_words(settings.task, "augment", "copies are made of whole texts with a label")
     required(settings.data or settings.task not in ("auto", "classification", "regression"),
              "--data", "the training data")  # fmt: skip
     writes = settings.show is None and not settings.dry_run

@@ -39,6 +39,7 @@ from tinybert.jobs.task_teacher import (
     other_teachers,
     task_teacher,
 )
+from tinybert.jobs.word_tasks import refuse_words
 from tinybert.measure.latency import check_length
 from tinybert.outputs import check_output
 from tinybert.progress import Reporter
@@ -73,6 +74,8 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
     if settings.intermediate_epochs == settings.prediction_epochs == 0:
         raise TinybertError("both stages have 0 epochs: there is nothing to train.")
     check_bounds(settings)
+    if settings.augment is not None:
+        refuse_words(settings.task, "augment", "leave --augment out")
     check_private(settings.private, settings.push_to_hub)
     if settings.push_to_hub is not None:
         check_repository(settings.push_to_hub)

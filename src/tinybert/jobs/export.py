@@ -202,8 +202,8 @@ def _source(
         tokenizer, model = load_tokenizer(path), load_encoder(path)
         rows = _sentences(tokenizer, model, settings.max_length)
         return _Source(path, _ready(model), tokenizer, None, rows)
-    if (answering := head_of(path)) in ("tokens", "spans"):
-        return _word_source(path, answering, settings, reporter, whole)
+    if (head := head_of(path)) in ("tokens", "spans"):
+        return _word_source(path, head, settings, reporter, whole)
     longest = settings.max_length
     if settings.data is None and settings.task is None:  # nothing of that length has to fit
         longest = 1

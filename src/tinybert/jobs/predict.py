@@ -137,7 +137,7 @@ def _answer_words(
     _writer(output, settings.overwrite)
     if output.suffix.lower() != ".jsonl":
         raise TinybertError(
-            f"--output {output}: {HEADS[answering].called} answers with more than a value a row: "
+            f"--output {output}: {HEADS[answering].called} gives more than a value a row: "
             "give a file that ends in .jsonl."
         )
     model, tokenizer, names, length = load_for_words(path, settings, answering)

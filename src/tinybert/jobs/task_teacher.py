@@ -23,9 +23,9 @@ from tinybert.jobs.rows import TaskRows, listed
 from tinybert.label_matching import match_labels, says_nothing
 from tinybert.progress import Reporter
 from tinybert.settings import DistillSettings, FinetuneSettings
-from tinybert.task_heads import SPAN_LABELS, Answering
+from tinybert.task_heads import SPAN_LABELS, Answering, are_entity_tags
 from tinybert.tasks.metrics import default_metric, metric_kind
-from tinybert.tasks.tagging import TaggedReading, are_entity_tags
+from tinybert.tasks.tagging import TaggedReading
 from tinybert.tasks.task import Kind
 from tinybert.teachers import (
     aligned_labels,

@@ -16,6 +16,7 @@ from tinybert.evaluation import predict
 from tinybert.jobs.common import required
 from tinybert.jobs.predict import glue_outputs
 from tinybert.jobs.rows import task_texts
+from tinybert.jobs.word_tasks import refuse_words
 from tinybert.measure.latency import check_length
 from tinybert.outputs import check_output
 from tinybert.progress import Reporter
@@ -41,6 +42,7 @@ def run_trim(settings: TrimSettings, reporter: Reporter) -> dict[str, Any]:
         TinybertError: whatever is wrong with model, text, rows or output, in one sentence.
     """
     path = required(settings.model, "--model", "the model")
+    refuse_words(settings.task, "trim", "name the text whose pieces are kept with --corpus")
     output = check_output(
         required(settings.output, "--output", "the output directory"), settings.overwrite
     )
@@ -114,7 +116,7 @@ def _order(path: str, settings: TrimSettings, data: TaskData) -> list[int] | Non
         TinybertError: the model's outputs are not the rows' labels.
     """
     rows: Rows | None = data.test
-    if rows is None or rows.labels is None or not has_head(path):
+    if rows is None or rows.labels is None or not has_head(path, "rows"):
         return None
     names = head_labels(path)
     if settings.task.strip().casefold() not in _OWN_ROWS:

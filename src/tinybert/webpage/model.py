@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tinybert.errors import TinybertError
+from tinybert.task_heads import answering_of
 
 __all__ = ["CONFIG_FILE", "MODEL_FILE", "Kind", "WebModel", "json_object", "read_web_model"]
 
@@ -137,6 +138,11 @@ def _check_files(directory: Path, path: str) -> None:
 
 def _check_head(config: dict[str, Any], path: str) -> None:
     classes = config.get("architectures") or ["?"]
+    if answering_of(classes) in ("tokens", "spans"):
+        raise TinybertError(
+            f"{path} answers with tags or spans ({classes[0]}), and the page shows classes or a "
+            "value: run its ONNX form as its README.md shows, or use `tinybert predict`"
+        )
     if not any(name.endswith("ForSequenceClassification") for name in classes):
         raise TinybertError(
             f"{path} is an encoder without a classifier ({classes[0]}), and the page shows classes "

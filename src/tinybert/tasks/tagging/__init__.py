@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from tinybert.tasks.tagging.entities import are_entity_tags, entities, entity_scores, tag_f1_rows
+from tinybert.tasks.tagging.entities import entities, entity_scores, tag_f1_rows
 from tinybert.tasks.tagging.reader import read_tagged, read_tagged_scored
 from tinybert.tasks.tagging.words import TaggedReading, tokenize_words
 
 __all__ = [
     "TaggedReading",
-    "are_entity_tags",
     "entities",
     "entity_scores",
     "read_tagged",

@@ -6,22 +6,22 @@ seqeval's default mode do: an entity also begins where its type changes, and wit
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+
+from tinybert.task_heads import OUTSIDE, are_entity_tags
 
 __all__ = ["EntityRow", "are_entity_tags", "entities", "entity_scores", "tag_f1_rows"]
 
-OUTSIDE = "O"
-_TAG = re.compile(r"[BIESLU](-.+)?", re.S)
 _ALIKE = {"L": "E", "U": "S"}  # BILOU says last and unit where BIOES says end and single
 
 Entity = tuple[str, int, int]
 """Type, first word, last word."""
 
 
-class EntityRow(NamedTuple):
+@dataclass(frozen=True)
+class EntityRow:
     """One type: entities that there are, and precision, recall and F1 of the answers, 0 … 1."""
 
     name: str
@@ -29,16 +29,6 @@ class EntityRow(NamedTuple):
     precision: float
     recall: float
     f1: float
-
-
-def are_entity_tags(names: Iterable[str]) -> bool:
-    """Whether these are tags of entities: ``O``, ``B-PER``, ``I-PER``, and not of single words.
-
-    >>> are_entity_tags(["O", "B-PER", "I-PER"]), are_entity_tags(["NN", "VB"])
-    (True, False)
-    """
-    others = [name for name in names if name != OUTSIDE]
-    return bool(others) and all(_TAG.fullmatch(name) for name in others)
 
 
 def entities(tags: Sequence[str]) -> list[Entity]:

@@ -10,13 +10,13 @@ import numpy as np
 
 from tinybert.errors import TinybertError
 from tinybert.progress import Reporter
+from tinybert.task_heads import OUTSIDE, are_entity_tags
 from tinybert.tasks.files import check_different, other_part, tell_shared
 from tinybert.tasks.reading.columns import check_column
 from tinybert.tasks.reading.rows import Places, reading_progress
 from tinybert.tasks.reading.sources import Part, PartName, open_source
 from tinybert.tasks.splits import hold_out
 from tinybert.tasks.tagging.columns import TAGGED_READERS
-from tinybert.tasks.tagging.entities import OUTSIDE, are_entity_tags
 from tinybert.tasks.task import Rows, Task, TaskData
 
 __all__ = ["METRICS", "read_tagged", "read_tagged_scored"]

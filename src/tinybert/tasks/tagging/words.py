@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,9 @@ from transformers import PreTrainedTokenizerBase
 
 from tinybert.batching import IGNORED, TokenRows, narrowest
 from tinybert.errors import TinybertError
+from tinybert.task_heads import OUTSIDE, are_entity_tags
 from tinybert.tasks.tagging.entities import (
     EntityRow,
-    are_entity_tags,
     entities,
     entity_scores,
     tag_f1_rows,
@@ -26,7 +26,6 @@ from tinybert.tasks.task import Rows
 __all__ = ["TaggedReading", "tokenize_words"]
 
 _AT_ONCE = 2048
-OUTSIDE = "O"
 
 
 @dataclass(frozen=True)
@@ -126,11 +125,11 @@ class TaggedReading:
             "classes": [],
             "teacher_f1": [],
             "matrices": {},
-            "example": [" ".join(min(self.words, key=lambda words: abs(len(words) - 12)))],
+            "example": [" ".join(self._example())],
         }
         if truth is not None:
             rows = self._rows(truth, mine)
-            said["classes"] = [row._asdict() for row in rows]
+            said["classes"] = [asdict(row) for row in rows]
             outputs = {"student": mine}
             if self.gold is not None and its is not None:
                 of_teacher = {row.name: row.f1 for row in self._rows(truth, its)}
@@ -142,6 +141,11 @@ class TaggedReading:
                 for name, tags in outputs.items()
             }
         return said | self._differing(mine, its)
+
+    def _example(self) -> tuple[str, ...]:
+        """A sentence of a dozen words, or as near as there is."""
+        lengths = np.diff(self.ends)
+        return self.words[int(np.abs(lengths - 12).argmin())]
 
     def _rows(self, truth: NDArray[np.int64], answers: NDArray[np.int64]) -> list[EntityRow]:
         """By type of entity; of other tags by tag."""
