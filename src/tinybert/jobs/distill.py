@@ -29,6 +29,7 @@ from tinybert.jobs.common import (
 )
 from tinybert.jobs.published import local_student
 from tinybert.jobs.report import report_beside
+from tinybert.jobs.row_tasks import ranking_figures
 from tinybert.jobs.rows import TaskRows, task_rows
 from tinybert.jobs.sizes import FIT_FILE, check_bounds, chosen_student
 from tinybert.jobs.students import begin_student, check_student, frozen, student_print
@@ -222,6 +223,7 @@ def _distilled(
         "control_scores": controls,
         "start": begun.start,
         "layer_mapping": list(begun.mapping),
+        **ranking_figures(rows.test, logits["test"], outputs["test"]),
         "answers": kept_answers(logits["test"], outputs["test"], rows.test),
     }
 

@@ -22,6 +22,7 @@ from tinybert.losses.prediction import (
 )
 from tinybert.losses.ratio import Ratio
 from tinybert.losses.reference import reference_attention_loss, reference_hidden_loss
+from tinybert.losses.sets import set_cross_entropy, set_label_loss
 from tinybert.losses.spans import ENDS, STARTS, span_cross_entropy, span_label_loss
 
 __all__ = [
@@ -44,6 +45,8 @@ __all__ = [
     "reference_hidden_loss",
     "regression_loss",
     "relation_loss",
+    "set_cross_entropy",
+    "set_label_loss",
     "soft_cross_entropy",
     "span_cross_entropy",
     "span_label_loss",
