@@ -151,7 +151,7 @@ def _columns(
             )
         for name in names:
             check_column(part, name, "label")
-    columns = choose_columns(part, text, names[0] if names else None, notes)
+    columns = choose_columns(part, text, names[0] if names else None, notes, names[1:])
     if both := [name for name in names if name in columns.text]:
         raise TinybertError(f"column '{both[0]}' cannot be both text and label: name another")
     if not names and columns.label is not None:
