@@ -123,6 +123,23 @@ def test_micro_batches_change_nothing(cut: list[int]) -> None:
     assert_same(whole, gradients(distiller, teacher, batches))
 
 
+@pytest.mark.parametrize("cut", [[8], [1, 7], [2, 2, 4]])
+def test_sets_of_labels_are_means_over_the_rows_of_the_whole_batch(cut: list[int]) -> None:
+    """Padding, batch mates and micro-batches change nothing for them either."""
+    teacher = Teacher(tiny.classifier(seed=1, layers=4, width=32), dtype=torch.float64)
+    objective = prediction_objective(2.0, answering="sets")
+    objective += label_objective(weight=0.3, answering="sets")
+    distiller = Distiller(tiny.classifier(seed=2).double(), None, objective)
+    rows = tiny.rows(8)
+    rows.labels = np.random.default_rng(0).random((8, 4)) < 0.4
+    order = [3, 1, 0, 7, 6, 4, 5, 2]
+    ends = np.cumsum(cut)
+    batches = [rows.batch(order[end - size : end]) for size, end in zip(cut, ends, strict=True)]
+    wide = [padded(batch, 5) | {"labels": batch["labels"]} for batch in batches]
+    whole = gradients(distiller, teacher, [rows.batch(range(8))])
+    assert_same(whole, gradients(distiller, teacher, wide))
+
+
 @pytest.mark.parametrize("cut", [[8], [1, 7], [2, 2, 4], [1] * 8])
 def test_masked_tokens_are_counted_over_the_whole_batch(cut: list[int]) -> None:
     """Padding, batch mates and micro-batches change nothing, rows with nothing masked included."""

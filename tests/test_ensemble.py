@@ -16,9 +16,9 @@ from transformers import PreTrainedTokenizerBase
 import tinybert
 from support import tiny
 from tinybert.batching import length_batches
-from tinybert.ensemble import Ensemble, mean_logits
+from tinybert.ensemble import Ensemble, mean_logits, mean_set_logits
 from tinybert.errors import TinybertError
-from tinybert.losses import soft_cross_entropy, span_cross_entropy
+from tinybert.losses import set_cross_entropy, soft_cross_entropy, span_cross_entropy
 from tinybert.taps import TapRequest
 from tinybert.teachers import Teacher, cached_logits
 
@@ -76,6 +76,19 @@ def test_starts_and_ends_are_shares_of_the_passage() -> None:
     loss = span_cross_entropy(student, found, asked, 2.0).mean()
     each = [span_cross_entropy(student, one, asked, 2.0).mean() for one in logits]
     torch.testing.assert_close(loss, sum(each) / 3)
+
+
+def test_sets_have_the_mean_of_each_labels_probability() -> None:
+    """Learning from it is learning from all, as of classes."""
+    rng = torch.Generator().manual_seed(0)
+    logits = list(3 * torch.randn(3, 5, 4, generator=rng, dtype=torch.float64))
+    student = torch.randn(5, 4, generator=rng, dtype=torch.float64)
+    found = Ensemble(named(tiny.LABELS, 0), [], answering="sets", temperature=2.0)._mean(logits, {})
+    shares = torch.stack([torch.sigmoid(one / 2) for one in logits]).mean(dim=0)
+    torch.testing.assert_close(torch.sigmoid(found / 2), shares)
+    each = [set_cross_entropy(student, one, 2.0).mean() for one in logits]
+    torch.testing.assert_close(set_cross_entropy(student, found, 2.0).mean(), sum(each) / 3)
+    assert torch.isfinite(mean_set_logits([torch.tensor([[200.0, -200.0]])] * 2)).all()
 
 
 def test_values_have_their_plain_mean() -> None:

@@ -99,6 +99,8 @@ COPY = "augment --data train.csv --masked-lm masked-lm --output new"
 TAG = "distill --task ner --teacher bert-base-uncased --output new"
 ASK = "distill --task squad --teacher bert-base-uncased --output new"
 EMBED = "embedder --teacher sentence-encoder --corpus text.txt --output new"
+SETS = "distill --task multi-label --teacher bert-base-uncased --output new"
+RANK = "distill --task ranking --teacher bert-base-uncased --label relevance --output new"
 ERRORS: dict[str, dict[str, str]] = {
     "own-csv": {
         "which column is the text? name it with --text": f"{DISTILL} --data two-texts.csv",
@@ -121,6 +123,34 @@ ERRORS: dict[str, dict[str, str]] = {
         "--controls are scored against labels, and the data has none": (
             "distill --teacher teacher --output new --data texts.csv --controls"
         ),
+    },
+    "several-labels": {
+        "no row has two labels with ; or | or , between them": f"{SETS} --data slashes.csv",
+        "different labels in … rows are no labels but a text": (
+            f"{SETS} --data prose.csv --label note"
+        ),
+        "every label is 'files': a task needs two at least": f"{SETS} --data one-label.jsonl",
+        "'2' where 0 or 1 is wanted": f"{SETS} --data twos.csv --label files,network",
+        "is none of the task's labels": f"{SETS} --data subjects.jsonl --dev unheard.csv",
+        "and this task asks for a multi-label classifier": (
+            "distill --task multi-label --teacher teacher --data subjects.jsonl --output new"
+        ),
+        "is a multi-label classifier, and this task asks for": (
+            "distill --teacher subjects --data train.csv --output new"
+        ),
+    },
+    "ranking": {
+        "ranking needs two texts a row": f"{RANK} --data queries.csv --text query",
+        "every query has a single passage, so there is nothing to rank": (
+            f"{RANK} --data singles.csv"
+        ),
+        "has both a relevant passage and one more": f"{RANK} --data queries.csv --dev "
+        "irrelevant.csv",
+        "a ranking needs one value for each pair": (
+            "distill --task ranking --label relevance --teacher teacher --data queries.csv "
+            "--output new"
+        ),
+        "a passage has the relevance -1, and none is less than 0": f"{RANK} --data negative.csv",
     },
     "entities": {
         "2 words and 1 tag: give each word a tag": f"{TAG} --data uneven.jsonl",
@@ -682,6 +712,28 @@ def export(place: Path, space: dict[str, Any], text: str) -> None:
     assert [*small["forms"]] == ["onnx-int8"]
 
 
+def several_labels(place: Path, space: dict[str, Any], text: str) -> None:
+    """Labels, separators and probabilities are written as the page says."""
+    assert results_in(place / "subjects")["metric"] == "micro_f1"
+    assert set(labels_of(place / "subjects-2")) == set(tiny.LABELS)
+    rows = [json.loads(line) for line in (place / "labels.jsonl").read_text().splitlines()]
+    for row in rows:
+        assert row["labels"] == [name for name, p in row["probabilities"].items() if p > 0.5]
+    head = (place / "labels.csv").read_text().splitlines()[0]
+    assert head.startswith("row,labels,probabilities.concurrency")
+    assert {each["label"] for each in space["shares"]} == set(tiny.LABELS)
+
+
+def ranking(place: Path, space: dict[str, Any], text: str) -> None:
+    """Whole queries are held out; the pipeline's value is the one that is written."""
+    results = results_in(place / "ranker")
+    assert results["metric"] == "ndcg@10"
+    assert results["rows"]["test"] % 4 == 0
+    assert results["ranking"]["queries"] == results["rows"]["test"] // 4
+    assert (place / "values.csv").read_text().startswith("row,value\n")
+    assert isinstance(space["value"], float)
+
+
 def entities(place: Path, space: dict[str, Any], text: str) -> None:
     """What is printed is what is kept; a line of predictions has a tag a word."""
     results = results_in(place / "tagger")
@@ -709,6 +761,8 @@ PROOFS: dict[str, Callable[[Path, dict[str, Any], str], None]] = {
     "no-labels": no_labels,
     "regression": regression,
     "two-texts": two_texts,
+    "several-labels": several_labels,
+    "ranking": ranking,
     "entities": entities,
     "questions": questions,
     "hub-teacher": hub_teacher,

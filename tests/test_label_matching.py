@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tinybert.errors import TinybertError
-from tinybert.label_matching import match_labels, says_nothing
+from tinybert.label_matching import match_labels, match_sets, says_nothing
 
 NLI = ("contradiction", "entailment", "neutral")
 
@@ -143,3 +143,52 @@ def test_what_the_user_says_is_told_and_taken() -> None:
     found = match_labels(NLI, NLI, logits, truth, said=True)
     assert found.names == NLI
     assert "; but as named the teacher is right on" in found.note
+
+
+def set_answers(
+    order: list[int], truth: NDArray[np.bool_], noise: float, seed: int = 0
+) -> NDArray[np.float64]:
+    """Logits of a teacher whose output i means label ``order[i]``, with so much noise."""
+    rng = np.random.default_rng(seed)
+    return np.where(truth[:, order], 2.0, -2.0) + noise * rng.normal(size=truth.shape)
+
+
+def some_sets(rows: int = 200) -> NDArray[np.bool_]:
+    """Sets in which one label is common, one rare, and two go together."""
+    rng = np.random.default_rng(5)
+    found = rng.random((rows, 4)) < [0.6, 0.1, 0.3, 0.3]
+    found[:, 3] |= found[:, 2] & (rng.random(rows) < 0.5)
+    return found
+
+
+SETS = ("common", "rare", "first", "second")
+
+
+@given(st.permutations(range(4)), st.integers(0, 50))
+def test_sets_match_by_name_and_are_tested(order: list[int], seed: int) -> None:
+    truth = some_sets()
+    logits = set_answers(order, truth, 2.0, seed)
+    own = [SETS[place].title() for place in order]
+    assert match_sets(own, SETS, logits, truth).names == tuple(SETS[place] for place in order)
+    if order != [0, 1, 2, 3]:
+        with pytest.raises(TinybertError, match=r"suspicious.*--teacher-labels"):
+            match_sets(SETS, SETS, logits, truth)
+        told = match_sets(SETS, SETS, logits, truth, said=True)
+        assert told.names == SETS
+        assert "; but as named" in told.note
+    found = match_sets([f"LABEL_{i}" for i in range(4)], SETS, logits, truth)
+    assert found.names == tuple(SETS[place] for place in order)
+
+
+def test_sets_without_a_clear_order_are_refused() -> None:
+    truth = some_sets()
+    nameless = [f"LABEL_{i}" for i in range(4)]
+    noise = np.random.default_rng(0).normal(size=truth.shape)
+    with pytest.raises(TinybertError, match="no order of the data's labels is clearly the best"):
+        match_sets(nameless, SETS, noise, truth)
+    with pytest.raises(TinybertError, match="no labelled rows to test them on"):
+        match_sets(nameless, SETS)
+    with pytest.raises(TinybertError, match="are not the data's"):
+        match_sets(["a", "b", "c", "d"], SETS, noise, truth)
+    with pytest.raises(TinybertError, match="has 2 outputs"):
+        match_sets(["a", "b"], SETS)

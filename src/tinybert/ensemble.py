@@ -12,13 +12,14 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tinybert.taps import TapRequest, Taps
 from tinybert.task_heads import Answering
 from tinybert.teachers import Teacher
 
-__all__ = ["Ensemble", "mean_logits"]
+__all__ = ["Ensemble", "mean_logits", "mean_set_logits"]
 
 
 def mean_logits(logits: Sequence[Tensor], temperature: float = 1.0, dim: int = -1) -> Tensor:
@@ -42,6 +43,28 @@ def mean_logits(logits: Sequence[Tensor], temperature: float = 1.0, dim: int = -
     stacked = torch.stack([one.to(dtype) for one in logits]) / temperature
     each = torch.log_softmax(stacked, dim=dim + (dim >= 0))
     return temperature * (torch.logsumexp(each, dim=0) - torch.tensor(len(logits)).log())
+
+
+def mean_set_logits(logits: Sequence[Tensor], temperature: float = 1.0) -> Tensor:
+    """Logits whose sigmoid at ``temperature`` is the mean of those of each teacher.
+
+    Args:
+        logits: of each teacher, (rows, labels), of one order of labels.
+        temperature: as of :func:`mean_logits`.
+
+    Returns:
+        The same shape, float32 (float64 if an input is).
+
+    >>> import torch
+    >>> sure, unsure = torch.tensor([[2.0, -2.0]]), torch.tensor([[0.0, 0.0]])
+    >>> torch.sigmoid(mean_set_logits([sure, unsure]))
+    tensor([[0.6904, 0.3096]])
+    """
+    dtype = torch.float64 if any(one.dtype == torch.float64 for one in logits) else torch.float32
+    stacked = torch.stack([one.to(dtype) for one in logits]) / temperature
+    # log p - log(1 - p), where sums of logarithms keep what is nearly 0 or 1.
+    yes, no = (torch.logsumexp(F.logsigmoid(each), dim=0) for each in (stacked, -stacked))
+    return temperature * (yes - no)
 
 
 class Ensemble(Teacher):
@@ -84,6 +107,8 @@ class Ensemble(Teacher):
     def _mean(self, logits: Sequence[Tensor], batch: Mapping[str, Tensor]) -> Tensor:
         if self.answering == "values":
             return torch.stack([one.float() for one in logits]).mean(dim=0)
+        if self.answering == "sets":
+            return mean_set_logits(logits, self.temperature)
         if self.answering != "spans":
             return mean_logits(logits, self.temperature)
         # Starts and ends are chosen among the passage's tokens; what the others say is not read.

@@ -11,7 +11,13 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from tinybert.batching import TokenRows, TrainingRows, length_batches, micro_batches
+from tinybert.batching import (
+    Reading,
+    TokenRows,
+    TrainingRows,
+    length_batches,
+    micro_batches,
+)
 from tinybert.distiller import Distiller, units_of
 from tinybert.losses import IGNORED, masked_loss
 from tinybert.spans import teacher_inputs
@@ -21,10 +27,10 @@ from tinybert.teachers import Teacher
 
 __all__ = [
     "agreement_of",
+    "answered_alike",
     "held_out_losses",
     "masked_scores",
     "predict",
-    "same_answers",
     "scores_of",
     "task_scores",
 ]
@@ -72,15 +78,18 @@ def scores_of(metric: str, outputs: NDArray[np.floating], rows: TokenRows) -> di
     return compute(metric, outputs, rows.labels)
 
 
-def same_answers(one: NDArray[Any], other: NDArray[Any]) -> float:
-    """Share of answers in words that are the same, see :class:`tinybert.batching.Reading`."""
-    return float((one == other).mean())
+def answered_alike(reading: Reading, one: NDArray[Any], other: NDArray[Any]) -> float:
+    """How far two models' settled answers are alike: the share that are the same, or what the
+    reading itself says by ``alike``."""
+    own: Callable[..., float] | None = getattr(reading, "alike", None)
+    return float((one == other).mean()) if own is None else own(one, other)
 
 
 def agreement_of(one: NDArray[np.float32], other: NDArray[np.float32], rows: TokenRows) -> float:
     """How far two models answer alike, labels aside; outputs as :func:`predict` gives them."""
     if rows.reading is not None:
-        return same_answers(rows.reading.settled(one), rows.reading.settled(other))
+        settled = (rows.reading.settled(each) for each in (one, other))
+        return answered_alike(rows.reading, *settled)
     return agreement(one, other)
 
 

@@ -17,7 +17,7 @@ from scipy.optimize import linear_sum_assignment
 
 from tinybert.errors import TinybertError
 
-__all__ = ["Matching", "match_labels", "says_nothing"]
+__all__ = ["Matching", "match_labels", "match_sets", "says_nothing"]
 
 LIMIT = 3.0
 """Standard errors by which one reading of the outputs must beat another to count as better."""
@@ -77,6 +77,77 @@ def match_labels(
     >>> match_labels(["Sport", "politics"], ["politics", "sport"]).names
     ('sport', 'politics')
     """
+    named = _named(own, labels)
+    if named is None:
+        return _best(own, labels, logits, truth)
+    expected, words, note = named
+    if logits is not None and truth is not None:
+        note += _tested(expected, labels, logits, truth, said)
+    return Matching(tuple(words[place] for place in expected), words, note)
+
+
+def match_sets(
+    own: Sequence[str],
+    labels: Sequence[str],
+    logits: NDArray[np.floating] | None = None,
+    truth: NDArray[np.bool_] | None = None,
+    *,
+    said: bool = False,
+) -> Matching:
+    """The same for a teacher that gives every row a set of labels.
+
+    An assignment costs the mean binary cross-entropy of every output against the label that it is
+    assigned, over rows and labels.
+
+    Args:
+        own, labels, said: as of :func:`match_labels`.
+        logits: (rows, outputs) of the teacher.
+        truth: (rows, labels), which row has which label.
+
+    Raises:
+        TinybertError: the names have nothing in common; or on the rows another assignment costs
+            significantly less than the one the names give; or no assignment is clearly the best.
+
+    >>> match_sets(["Rude", "threat"], ["threat", "rude"]).names
+    ('rude', 'threat')
+    """
+    named = _named(own, labels)
+    if named is not None:
+        expected, words, note = named
+        if logits is not None and truth is not None:
+            note += _sets_tested(expected, labels, logits, truth, said)
+        return Matching(tuple(words[place] for place in expected), words, note)
+    if logits is None or truth is None:
+        raise TinybertError(
+            f"the teacher's label names say nothing ({_some(own)}) and there are no labelled rows "
+            f"to test them on: {_WAY_OUT}."
+        )
+    table = _gains(logits, truth)
+    best = _most(table)
+    paid = _costs(best, logits, truth)
+    worse = [_costs(other, logits, truth) - paid for other in _other_sets(table, best)]
+    if any(_above(each) < LIMIT for each in worse):
+        raise TinybertError(
+            f"the teacher's label names say nothing ({_some(own)}), and on {len(truth)} labelled "
+            f"rows no order of the data's labels is clearly the best: {_WAY_OUT}."
+        )
+    names = tuple(labels[place] for place in best)
+    found = ", ".join(f"{mine} is {name}" for mine, name in zip(own, names, strict=True))
+    return Matching(
+        names,
+        tuple(labels),
+        f"the teacher's label names say nothing; the assignment that fits {len(truth)} labelled "
+        f"rows best is: {found}",
+    )
+
+
+def _named(
+    own: Sequence[str], labels: Sequence[str]
+) -> tuple[list[int], tuple[str, ...], str] | None:
+    """For each output its label as the names have it, the labels' words, and how that was found.
+
+    None where the names leave it to the rows.
+    """
     if len(own) != len(labels):
         raise TinybertError(
             f"the teacher has {len(own)} outputs ({_some(own)}) and the data has {len(labels)} "
@@ -93,15 +164,13 @@ def match_labels(
         if not says_nothing(own):
             named = tuple(own)
     elif says_nothing(own):
-        return _best(own, labels, logits, truth)
+        return None
     else:
         raise TinybertError(
             f"the teacher's labels ({_some(own)}) are not the data's ({_some(labels)}): "
             f"{_WAY_OUT}, or give the plain encoder as --teacher, which is then fine-tuned."
         )
-    if logits is not None and truth is not None:
-        note += _tested(expected, labels, logits, truth, said)
-    return Matching(tuple(named[place] for place in expected), named, note)
+    return expected, named, note
 
 
 def _order(places: Sequence[int | None]) -> list[int]:
@@ -171,6 +240,65 @@ def _best(
         f"the teacher's label names say nothing; the assignment right most often "
         f"({right.mean():.1%} of {len(truth)} labelled rows) is: {found}",
     )
+
+
+def _sets_tested(
+    expected: list[int],
+    labels: Sequence[str],
+    logits: NDArray[np.floating],
+    truth: NDArray[np.bool_],
+    said: bool,
+) -> str:
+    """As :func:`_tested`, by the cost of each assignment."""
+    shuffled = np.random.default_rng(0).permutation(len(truth))
+    found, tried = shuffled[::2], shuffled[1::2]
+    best = _most(_gains(logits[found], truth[found]))
+    paid, less = (_costs(order, logits, truth) for order in (expected, best))
+    if len(tried) > 1 and _above((paid - less)[tried]) > LIMIT:
+        doubt = (
+            f"as named the teacher's mean cross-entropy on {len(truth)} rows is {paid.mean():.3f}, "
+            f"and {less.mean():.3f} if its outputs are {_some([labels[place] for place in best])}"
+        )
+        if said:
+            return f"; but {doubt}"
+        raise TinybertError(
+            f"the order of the teacher's labels is suspicious: {doubt}: {_WAY_OUT}."
+        )
+    return f", with a mean cross-entropy of {paid.mean():.3f} on {len(truth)} labelled rows"
+
+
+def _costs(
+    order: Sequence[int], logits: NDArray[np.floating], truth: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """(rows,) mean binary cross-entropy, output i being label ``order[i]``."""
+    z, y = logits.astype(np.float64), truth[:, list(order)]
+    return np.asarray((np.logaddexp(0, z) - y * z).mean(axis=1))
+
+
+def _gains(logits: NDArray[np.floating], truth: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(outputs, labels): what of the cost depends on the assignment, with its sign turned."""
+    return np.asarray(logits.T.astype(np.float64) @ truth.astype(np.float64) / len(truth))
+
+
+def _most(table: NDArray[np.float64]) -> list[int]:
+    """For each output the label of the assignment that costs least, all labels used once."""
+    return [int(place) for place in linear_sum_assignment(table, maximize=True)[1]]
+
+
+def _other_sets(table: NDArray[np.float64], best: Sequence[int]) -> list[list[int]]:
+    """The best assignments that differ from ``best`` in at least one output."""
+    found = []
+    for output, label in enumerate(best):
+        without = table.copy()
+        without[output, label] = table.min() - len(table) * (np.ptp(table) + 1)
+        found.append(_most(without))
+    return found
+
+
+def _above(difference: NDArray[np.float64]) -> float:
+    """By how many standard errors the mean of a difference is above 0."""
+    error = float(difference.std(ddof=1)) / len(difference) ** 0.5 if len(difference) > 1 else 0.0
+    return float(difference.mean()) / max(error, 1e-12)
 
 
 def _confusion(logits: NDArray[np.floating], truth: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -24,6 +24,8 @@ from tinybert.losses import (
     label_loss,
     masked_loss,
     regression_loss,
+    set_cross_entropy,
+    set_label_loss,
     soft_cross_entropy,
     span_cross_entropy,
     span_label_loss,
@@ -43,6 +45,8 @@ __all__ = [
     "Objective",
     "PredictionTerm",
     "Seen",
+    "SetLabelTerm",
+    "SetPredictionTerm",
     "SpanLabelTerm",
     "SpanPredictionTerm",
     "Term",
@@ -295,6 +299,28 @@ class TokenLabelTerm(LabelTerm):
 
 
 @dataclass(frozen=True)
+class SetPredictionTerm(PredictionTerm):
+    """Soft binary cross-entropy of every label, its mean over labels; over rows."""
+
+    def __call__(self, seen: Seen) -> Ratio:
+        student, teacher = seen.student.logits, seen.teacher.logits
+        assert student is not None
+        assert teacher is not None
+        return set_cross_entropy(student, teacher, self.temperature)
+
+
+@dataclass(frozen=True)
+class SetLabelTerm(LabelTerm):
+    """Binary cross-entropy of every label, its mean over labels; over rows."""
+
+    def __call__(self, seen: Seen) -> Ratio:
+        assert seen.student.logits is not None
+        if seen.labels is None:
+            raise TinybertError("training on labels needs labels, and these rows have none.")
+        return set_label_loss(seen.student.logits, seen.labels)
+
+
+@dataclass(frozen=True)
 class SpanPredictionTerm(PredictionTerm):
     """Soft cross-entropy of where an answer starts and of where it ends, their mean; over rows."""
 
@@ -444,11 +470,13 @@ def intermediate_objective(
 
 _PREDICTION: Mapping[Answering, type[PredictionTerm]] = {
     "rows": PredictionTerm,
+    "sets": SetPredictionTerm,
     "tokens": TokenPredictionTerm,
     "spans": SpanPredictionTerm,
 }
 _LABELS: Mapping[Answering, type[LabelTerm]] = {
     "rows": LabelTerm,
+    "sets": SetLabelTerm,
     "tokens": TokenLabelTerm,
     "spans": SpanLabelTerm,
 }

@@ -1,4 +1,4 @@
-"""The heads of task models: one answer a row, one a token, or a span of a passage.
+"""The heads of task models: one answer a row or several, one a token, or a span of a passage.
 
 What a head is called in transformers stands here once, for loading, checking, cards and exports.
 """
@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 __all__ = [
     "HEADS",
+    "MULTI_LABEL",
     "OUTSIDE",
     "SPAN_LABELS",
     "Answering",
@@ -20,8 +21,12 @@ __all__ = [
     "are_entity_tags",
 ]
 
-Answering = Literal["rows", "tokens", "spans"]
-"""What is answered: a row as a whole, each of its words, or with a span of its second text."""
+Answering = Literal["rows", "sets", "tokens", "spans"]
+"""What is answered: a row as a whole, with one answer or with a set of labels; each of its words;
+or with a span of its second text."""
+
+MULTI_LABEL = "multi_label_classification"
+"""A config's ``problem_type`` of heads that answer with a set of labels."""
 
 OUTSIDE = "O"
 """The tag of words that belong to nothing."""
@@ -59,6 +64,13 @@ HEADS: Mapping[Answering, TaskHead] = {
         "a classifier of whole texts",
         "",
     ),
+    "sets": TaskHead(
+        "SequenceClassification",
+        "AutoModelForSequenceClassification",
+        "text-classification",
+        "a multi-label classifier",
+        "multi-label",
+    ),
     "tokens": TaskHead(
         "TokenClassification",
         "AutoModelForTokenClassification",
@@ -86,13 +98,19 @@ def are_entity_tags(names: Iterable[str]) -> bool:
     return bool(others) and all(_TAG.fullmatch(name) for name in others)
 
 
-def answering_of(architectures: Sequence[Any] | None) -> Answering | None:
+def answering_of(architectures: Sequence[Any] | None, problem_type: Any = None) -> Answering | None:
     """What a model with these ``architectures`` answers; None of an encoder.
+
+    Sets of labels and single ones come from the same classes: ``problem_type`` of the config tells
+    them apart.
 
     >>> answering_of(["BertForTokenClassification"]), answering_of(["BertModel"])
     ('tokens', None)
+    >>> answering_of(["BertForSequenceClassification"], "multi_label_classification")
+    'sets'
     """
     for answering, head in HEADS.items():
         if any(head.word in str(name) for name in architectures or []):
-            return answering
+            several = answering == "rows" and problem_type == MULTI_LABEL
+            return "sets" if several else answering
     return None

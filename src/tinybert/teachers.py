@@ -31,7 +31,7 @@ from tinybert.output_head import check_masked_lm, load_masked_lm, names_output_h
 from tinybert.outputs import whole_file
 from tinybert.progress import Reporter
 from tinybert.taps import TapRequest, Taps, run_with_taps, shows_attention, use_attention
-from tinybert.task_heads import HEADS, SPAN_LABELS, Answering, answering_of
+from tinybert.task_heads import HEADS, MULTI_LABEL, SPAN_LABELS, Answering, answering_of
 
 __all__ = [
     "Teacher",
@@ -101,7 +101,7 @@ def load_encoder(
             has none). Empty with ``regression``; "start" and "end" of a head for spans.
         seed: of weights that the model does not have yet; the global random state stays.
         regression: one output, mean squared error.
-        answering: which task head: one answer a row, a token, or spans.
+        answering: which task head: one answer a row, a set of labels, one a token, or spans.
         masked_lm: gives a masked language model, whose head answers with the vocabulary (newly
             made where the model has none).
 
@@ -141,6 +141,8 @@ def _loaded(
         if answering == "rows":
             kind = "regression" if regression else "single_label_classification"
             options["problem_type"] = kind
+        elif answering == "sets":
+            options["problem_type"] = MULTI_LABEL
         auto = getattr(transformers, HEADS[answering].auto)
         return auto.from_pretrained(str(path), **options)  # type: ignore[no-any-return]
     except Exception as error:
@@ -214,7 +216,8 @@ def has_head(path: str | Path, answering: Answering | None = None) -> bool:
 def head_of(path: str | Path) -> Answering | None:
     """What the head that the model's config names answers; None of an encoder."""
     check_model_directory(path)
-    return answering_of(_config(path).architectures)
+    config = _config(path)
+    return answering_of(config.architectures, config.problem_type)
 
 
 def check_head(path: str | Path, answering: Answering, whose: str = "") -> None:
@@ -228,9 +231,12 @@ def check_head(path: str | Path, answering: Answering, whose: str = "") -> None:
         return
     own, wanted = HEADS[found], HEADS[answering]
     said = f"say --task {own.kind}" if own.kind else "leave --task out"
+    hint = ""
+    if (found, answering) == ("rows", "sets") and _config(path).problem_type is None:
+        hint = f' (or write "problem_type": "{MULTI_LABEL}" into its config.json, if it is one)'
     raise TinybertError(
         f"{path} is {own.called}, and this task asks for {wanted.called}: {said} with rows of its "
-        f"own task, or give {whose or 'a plain encoder or'} {wanted.called}."
+        f"own task, or give {whose or 'a plain encoder or'} {wanted.called}{hint}."
     )
 
 

@@ -15,7 +15,7 @@ from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
 import tinybert
-from support import authors, encoders, tiny, web, words
+from support import authors, encoders, several, tiny, web, words
 from tinybert.sentence_modules import SentenceHead, write_head
 
 SENTIMENT = ("negative", "positive")
@@ -74,6 +74,7 @@ def _rows(place: Path) -> None:
     lines = [json.dumps({"id": str(i), "body": body}) for i, body in enumerate(bodies)]
     (place / "texts" / "b.jsonl").write_text("\n".join(lines) + "\n")
     _similar(place)
+    _several(place)
     words.conll(place / "train.conll", 50, 1)
     words.conll(place / "dev.conll", 20, 2)
     words.conll(place / "test.conll", 20, 3)
@@ -85,6 +86,28 @@ def _rows(place: Path) -> None:
     moved = json.loads((place / "squad" / "dev.json").read_text())
     moved["data"][0]["paragraphs"][0]["qas"][0]["answers"][0]["answer_start"] += 1
     (place / "moved.json").write_text(json.dumps(moved))
+
+
+def _several(place: Path) -> None:
+    """Sets of labels in all forms, rankings, and what is wrong with either."""
+    several.lists_file(place / "subjects.jsonl", 60, 1)
+    several.words_file(place / "subjects.csv", 40, 2)
+    several.truth_file(place / "columns.csv", 60, 3)
+    several.truth_file(place / "twos.csv", 30, says=lambda has: str(1 + has))
+    several.words_file(place / "slashes.csv", 30, 4, " / ")
+    texts = [text for text, _ in several.sets(30, 5)]
+    write(place / "prose.csv", ["text", "note"], [(t, f"{t}, and more") for t in texts])
+    unheard = [(t, ("files;news", "text")[i % 2]) for i, t in enumerate(texts)]
+    write(place / "unheard.csv", ["text", "labels"], unheard)
+    lists = [json.dumps({"text": t, "labels": ["files"] * (i % 2)}) for i, t in enumerate(texts)]
+    (place / "one-label.jsonl").write_text("\n".join(lists) + "\n")
+    several.ranked_file(place / "queries.csv", 40, 6)
+    several.ranked_file(place / "unlabelled.csv", 60, 7, labelled=False)
+    head = ["query", "passage", "relevance"]
+    write(place / "singles.csv", head, [(t, "lock", i % 2) for i, t in enumerate(texts)])
+    twice = [(("wait", "send")[i % 2], t, 0) for i, t in enumerate(texts)]
+    write(place / "irrelevant.csv", head, twice)
+    write(place / "negative.csv", head, [("wait", t, i % 3 - 1) for i, t in enumerate(texts)])
 
 
 def _similar(place: Path) -> None:

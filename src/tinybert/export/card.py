@@ -49,6 +49,10 @@ _HUB_METRICS: dict[str, tuple[str, str, dict[str, Any] | None]] = {
     "mcc": ("matthews_correlation", "Matthews correlation", None),
     "pearson": ("pearsonr", "Pearson correlation", None),
     "spearman": ("spearmanr", "Spearman correlation", None),
+    "micro_f1": ("f1", "Micro F1", {"average": "micro"}),
+    "ndcg@10": ("ndcg_at_10", "NDCG@10", None),
+    "mrr@10": ("mrr_at_10", "MRR@10", None),
+    "map": ("map", "MAP", None),
     "entity_f1": ("f1", "Entity F1", {"average": "micro"}),
     "entity_precision": ("precision", "Entity precision", {"average": "micro"}),
     "entity_recall": ("recall", "Entity recall", {"average": "micro"}),
@@ -81,8 +85,8 @@ class _Head:
 
     @property
     def classifier(self) -> bool:
-        """A head with one answer a text, classes or one value."""
-        return self.answering == "rows"
+        """A head on whole texts: classes, sets of labels or one value."""
+        return self.answering in ("rows", "sets")
 
     @property
     def called(self) -> str:
@@ -90,7 +94,7 @@ class _Head:
             return "A masked language model"
         if self.sentence:
             return "A sentence encoder"
-        if self.answering in ("tokens", "spans"):
+        if self.answering in ("sets", "tokens", "spans"):
             return HEADS[self.answering].called.capitalize()
         if not self.classifier:
             return "An encoder"
@@ -147,7 +151,7 @@ def model_card(
         scores=figures.scores_table(results),
         similarities=similarities_table(results),
         controls=figures.controls_note(results),
-        rows=figures.rows_told(results, regression=head.regression),
+        rows=figures.rows_told(results, regression=head.regression, sets=head.answering == "sets"),
         sizes=figures.sizes_table(results),
         exports=exports_table(results),
         labels="" if head.regression else content.labels_table(head.labels),
@@ -188,12 +192,12 @@ def _head(directory: Path) -> _Head:
             f"{directory} has no config.json that can be read: give a model's directory."
         ) from error
     found = plain.get("architectures") or []
-    answering = answering_of(found)
+    answering = answering_of(found, plain.get("problem_type"))
     return _Head(
         architecture=str(plain.get("model_type", "")),
         answering=answering,
         regression=answering == "rows" and plain.get("problem_type") == "regression",
-        labels=names if answering in ("rows", "tokens") else (),
+        labels=names if answering in ("rows", "sets", "tokens") else (),
         masked_lm=names_output_head(config),
         sentence=(directory / MODULES_FILE).is_file(),
     )
@@ -360,8 +364,12 @@ def _introduction(results: Results, head: _Head, base_model: str | None) -> str:
     if kept is not None and metric:
         score = escaped(str(metric).replace("_", " "))
         told.append(f"It keeps {100 * kept:.1f} % of its teacher's {score}.")
-    if head.regression:
+    if head.regression and part(results, "ranking"):
+        told.append("It gives a query and a passage one value: the higher, the more relevant.")
+    elif head.regression:
         told.append("It answers with one value, not with classes.")
+    if head.answering == "sets":
+        told.append("Each label has a probability of its own; those above 0.5 are its answer.")
     if head.masked_lm:
         told.append("It guesses masked tokens; its score is the share that it guesses right.")
     if head.answering == "tokens":
@@ -398,6 +406,8 @@ def _usage(results: Results, head: _Head, name: str) -> str:
     # Without truncation a text of more tokens than the model has positions ends in an error.
     if head.classifier:
         cut = "" if longest is None else f", truncation=True, max_length={longest}"
+        if head.answering == "sets":
+            cut = f", top_k=None{cut}"
         code = f"classify = {made}\nprint(classify({text}{cut}))"
     elif head.answering == "tokens":
         together = "first" if are_entity_tags(head.labels) else "none"

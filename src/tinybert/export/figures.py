@@ -228,7 +228,7 @@ def _heading(column: Column, several: bool) -> str:
     return escaped(f"{name}: {metric}" if several and name else metric)
 
 
-def rows_told(results: Results, *, regression: bool) -> str:
+def rows_told(results: Results, *, regression: bool, sets: bool = False) -> str:
     """How many rows it learnt from, was chosen on and is reported on; how far it agrees."""
     counts = {str(k): number(v) for k, v in part(results, "rows").items()}
     known = {k: int(v) for k, v in counts.items() if v is not None}
@@ -249,7 +249,13 @@ def rows_told(results: Results, *, regression: bool) -> str:
         told.append(f"One standard error of its accuracy is {100 * error:.1f} points.")
     agreement = number(results.get("agreement"))
     if agreement is not None:
-        if regression:
+        if counts_of := part(results, "ranking"):
+            told.append(_ranking_told(counts_of, agreement))
+        elif sets:
+            told.append(
+                f"It gives the teacher's very labels to {100 * agreement:.1f} % of those rows."
+            )
+        elif regression:
             told.append(f"Its values correlate with the teacher's (Pearson, {agreement:.4f}).")
         else:
             which = _ALIKE.get(
@@ -265,6 +271,13 @@ def rows_told(results: Results, *, regression: bool) -> str:
     if shown:
         told.append(f"Losses on text that was kept back: {', '.join(shown)}.")
     return " ".join(told)
+
+
+def _ranking_told(counts: Mapping[str, Any], kendall: float) -> str:
+    told = f"Within a query its order goes with the teacher's (Kendall's tau, {kendall:.4f}"
+    spearman, queries = number(counts.get("spearman")), number(counts.get("queries"))
+    told += "" if spearman is None else f"; Spearman, {spearman:.4f}"
+    return f"{told}; means over queries, of which there are {queries or 0:,.0f})."
 
 
 def controls_note(results: Results) -> str:

@@ -32,6 +32,7 @@ from tinybert.measure.latency import longest_input
 from tinybert.outputs import check_output
 from tinybert.progress import Reporter, duration
 from tinybert.settings import AugmentSettings
+from tinybert.settings.kinds import own_task
 from tinybert.tasks.task import Rows, Task, TaskData
 from tinybert.teachers import fingerprint, tokenizer_print
 from tinybert.work import check_apart
@@ -135,7 +136,7 @@ def run_augment(settings: AugmentSettings, reporter: Reporter) -> dict[str, Any]
     """
     begun = time.perf_counter()
     refuse_words(settings.task, "augment", "copies are made of whole texts with a label")
-    required(settings.data or settings.task not in ("auto", "classification", "regression"),
+    required(settings.data or not own_task(settings.task),
              "--data", "the training data")  # fmt: skip
     writes = settings.show is None and not settings.dry_run
     place = _place()
@@ -207,6 +208,9 @@ def label_column(task: Task, rows: Rows) -> tuple[str, Sequence[Any]] | None:
         return None
     if task.kind == "regression":
         return task.label_column, [float(value) for value in rows.labels.tolist()]
+    if task.kind == "multi-label":
+        names = np.asarray(task.label_names, dtype=object)
+        return task.label_column, [";".join(names[has]) for has in np.asarray(rows.labels)]
     return task.label_column, [task.label_names[int(i)] for i in rows.labels.tolist()]
 
 

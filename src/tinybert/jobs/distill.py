@@ -35,6 +35,7 @@ from tinybert.jobs.own_vocabulary import (
 )
 from tinybert.jobs.published import local_student
 from tinybert.jobs.report import report_beside
+from tinybert.jobs.row_tasks import ranking_figures
 from tinybert.jobs.rows import TaskRows, task_texts, task_tokens
 from tinybert.jobs.sizes import FIT_FILE, check_bounds, chosen_student
 from tinybert.jobs.students import begin_student, check_student, frozen, student_print
@@ -104,11 +105,11 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
         )
     settings, fitted = chosen_student(settings, teacher, len(rows.train), reporter)
     own = own_tokenizer(settings, tokenizer, data.train.texts, reporter)
-    if own is not None and rows.task.answering != "rows":
+    if own is not None and rows.test.reading is not None:
         raise TinybertError(
-            "a student with a tokenizer of its own is for tasks on whole texts: tags and spans are "
-            "learned at the teacher's tokens; leave --tokenizer and --vocabulary-size out, or give "
-            "a student with the teacher's tokenizer."
+            "a student with a tokenizer of its own is for classification and regression so far, "
+            f"not for {rows.task.kind}: leave --tokenizer and --vocabulary-size out, or give a "
+            "student with the teacher's tokenizer."
         )
     shape = check_student(settings, teacher, tokenizer, own)
     manifest = augmented_rows(settings.augment, rows, reporter)
@@ -249,6 +250,7 @@ def _distilled(
         "start": begun.start,
         "vocabulary": vocabulary,
         "layer_mapping": list(begun.mapping),
+        **ranking_figures(rows.test, logits["test"], outputs["test"]),
         "answers": kept_answers(logits["test"], outputs["test"], rows.test.for_student()),
     }
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from tinybert.batching import tokenize
 from tinybert.errors import TinybertError
-from tinybert.evaluation import predict, scores_of
+from tinybert.evaluation import agreement_of, predict, scores_of
 from tinybert.jobs.common import check_json, described, required
 from tinybert.jobs.predict import (
     check_glue_flags,
@@ -17,24 +19,24 @@ from tinybert.jobs.predict import (
     load_with_head,
     outputs_of,
 )
+from tinybert.jobs.row_tasks import as_asked, ranking_figures, read_for, row_tokens
 from tinybert.jobs.similarity import run_similarity
 from tinybert.jobs.word_tasks import agreement_between, read_answered, word_tokens
 from tinybert.outputs import write_json_whole
 from tinybert.progress import Reporter
 from tinybert.settings import EvaluateSettings, ExportSettings
 from tinybert.task_heads import Answering
-from tinybert.tasks.files import read_scored
 from tinybert.tasks.glue.facts import find_glue_task
 from tinybert.tasks.glue.reader import HUB_NAME, read_glue_dev
-from tinybert.tasks.metrics import agreement, compute
-from tinybert.tasks.task import Kind, Rows, Task
-from tinybert.teachers import Teacher, aligned_labels, cached_logits, head_of
+from tinybert.tasks.task import Rows, Task
+from tinybert.teachers import Teacher, aligned_labels, cached_logits, check_head, head_of
 
 __all__ = ["run_evaluate", "scored_parts"]
 
 
 def run_evaluate(settings: EvaluateSettings, reporter: Reporter) -> dict[str, Any]:
     """Print and return the figures; written as JSON where asked."""
+    settings = as_asked(settings)
     path = required(settings.model, "--model", "the model")
     if settings.similarity is not None:
         return run_similarity(settings.settled(questions=False), reporter)
@@ -51,7 +53,7 @@ def run_evaluate(settings: EvaluateSettings, reporter: Reporter) -> dict[str, An
     order: list[int] | None = None
     if settings.task is not None:  # before GLUE's rows are read
         order = glue_outputs(find_glue_task(settings.task), names)
-    task, parts = scored_parts(settings, names, reporter)
+    task, parts = scored_parts(settings, names, reporter, answering)
     if order is None:
         order = outputs_of(names, task)
     rows = parts["test"]
@@ -62,18 +64,24 @@ def run_evaluate(settings: EvaluateSettings, reporter: Reporter) -> dict[str, An
         )
     results: dict[str, Any] = {"model": described(model, None), "rows": len(rows)}
     for name, part in parts.items():
-        tokens = tokenize(tokenizer, part.texts, settings.max_length, part.labels)
+        tokens = row_tokens(
+            tokenizer, part, task, settings.max_length, reporter=reporter, what=name
+        )
         with reporter.track(len(part), f"answering {name} rows", unit="rows") as progress:
             logits = predict(model, tokens, advance=progress.advance)[:, order]
         if part.labels is not None:
-            scores = compute(task.metric, logits, part.labels)
+            scores = scores_of(task.metric, logits, tokens)
             if name == "test":
                 results["model"]["score"] = scores[task.metric]
                 results |= {"metric": task.metric, "scores": scores}
             else:
                 results.setdefault("extra", {})[name] = scores
         if name == "test" and settings.teacher is not None:
-            results["agreement"] = _agreement(settings, settings.teacher, task, logits, part)
+            its = _teachers(settings, settings.teacher, task, answering, part)
+            results["agreement"] = agreement_of(logits, its, tokens)
+            results |= ranking_figures(tokens, logits, its)
+        elif name == "test":
+            results |= ranking_figures(tokens)
     reporter.table(f"{path} on {len(rows)} rows", ["figure", "value"], _figures(results))
     if settings.json is not None:
         write_json_whole(settings.json, results)
@@ -116,42 +124,35 @@ def _evaluate_words(
 
 
 def scored_parts(
-    settings: EvaluateSettings | ExportSettings, names: tuple[str, ...], reporter: Reporter
+    settings: EvaluateSettings | ExportSettings,
+    names: tuple[str, ...],
+    reporter: Reporter,
+    answering: Answering | None = "rows",
 ) -> tuple[Task, dict[str, Rows]]:
     """The task and the parts to score on; of GLUE the official dev set, or both of them."""
     if settings.task is not None:
         return read_glue_dev(settings.task, settings.data or HUB_NAME, reporter=reporter)
-    kind: Kind = "regression" if len(names) == 1 else "classification"
-    task, rows, notes = read_scored(
-        str(settings.data),
-        kind=kind,
-        label_names=[] if kind == "regression" else names,
-        text=settings.text,
-        label=settings.label,
-        metric=settings.metric,
-        reporter=reporter,
-    )
-    for note in notes:
-        reporter.say(note)
+    task, rows = read_for(settings, names, answering or "rows", reporter)
     return task, {"test": rows}
 
 
-def _agreement(settings: EvaluateSettings, path: str, task: Task, logits: Any, rows: Rows) -> float:
-    """How far the model answers as the teacher does, their labels matched by name."""
+def _teachers(
+    settings: EvaluateSettings, path: str, task: Task, answering: Answering | None, rows: Rows
+) -> NDArray[np.float32]:
+    """The outputs of the teacher to agree with, its labels matched by name."""
+    check_head(path, answering or "rows")
     teacher_model: PreTrainedModel
     teacher_model, tokenizer, names = load_with_head(path, settings.max_length)
     if settings.task is not None:
         order = glue_outputs(find_glue_task(settings.task), names, "the teacher")
-    elif task.kind == "classification":
+    elif task.kind != "regression":
         order = aligned_labels(names, task.label_names)
     elif len(names) > 1:
         raise TinybertError(f"{path} is a classifier and the model gives one value: no agreement.")
     else:
         order = [0]
     tokens = tokenize(tokenizer, rows.texts, settings.max_length)
-    return agreement(
-        logits, cached_logits(Teacher(teacher_model, tokenizer), tokens, None)[:, order]
-    )
+    return cached_logits(Teacher(teacher_model, tokenizer), tokens, None)[:, order]
 
 
 def _figures(results: dict[str, Any]) -> list[list[str]]:

@@ -29,6 +29,7 @@ from tinybert.jobs.predict import (
     load_with_head,
     outputs_of,
 )
+from tinybert.jobs.row_tasks import as_asked, row_tokens
 from tinybert.jobs.similarity import read_pairs
 from tinybert.jobs.word_tasks import read_answered, word_tokens
 from tinybert.measure.latency import longest_input
@@ -40,7 +41,6 @@ from tinybert.sentence_modules import MODULES_FILE, read_head, write_head
 from tinybert.settings import ExportSettings
 from tinybert.task_heads import Answering
 from tinybert.tasks.glue.facts import find_glue_task
-from tinybert.tasks.metrics import compute
 from tinybert.tasks.reading.columns import choose_columns
 from tinybert.tasks.reading.rows import read_part
 from tinybert.tasks.reading.sources import open_source
@@ -89,6 +89,7 @@ def run_export(settings: ExportSettings, reporter: Reporter) -> dict[str, Any]:
             than PyTorch, or whose score falls by more than ``max_drop``. Nothing is written then.
     """
     start = time.monotonic()
+    settings = as_asked(settings)
     path = required(settings.model, "the model's directory", "the model")
     asked = _asked(settings)
     output = check_output(
@@ -229,24 +230,26 @@ def _source(
     order = None
     if settings.task is not None:
         order = glue_outputs(find_glue_task(settings.task), names)
-    task, parts = scored_parts(settings, names, reporter)
-    labels = parts["test"].labels
-    if labels is None:
+    task, parts = scored_parts(settings, names, reporter, head)
+    if parts["test"].labels is None:
         raise TinybertError(
             f"{settings.data} has no label column: name it with --label, or leave --data out."
         )
-    rows = tokenize(tokenizer, parts["test"].texts, settings.max_length, labels)
+    rows = row_tokens(
+        tokenizer, parts["test"], task, settings.max_length, reporter=reporter, what="scored"
+    )
     order = outputs_of(names, task) if order is None else order
     asked, answering = rows, model
     if whole is not None:
         answering, uncut, _ = load_with_head(whole, longest)
         _ready(answering)
-        asked = tokenize(uncut, parts["test"].texts, longest, labels)
+        asked = row_tokens(uncut, parts["test"], task, longest)
     with reporter.track(len(asked), "answering in PyTorch", unit="rows") as progress:
         logits = predict(answering, asked, advance=progress.advance)
     check_finite(logits)
-    before = compute(task.metric, logits[:, order], labels)
-    scored = Scored(task.metric, order, before, logits)
+    before = scores_of(task.metric, logits[:, order], asked)
+    settled = logits if rows.reading is None else rows.reading.settled(logits[:, order])
+    scored = Scored(task.metric, order, before, settled)
     return _Source(path, model, tokenizer, names, rows, scored)
 
 

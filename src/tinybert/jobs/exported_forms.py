@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from tinybert.batching import TokenRows
 from tinybert.errors import TinybertError
-from tinybert.evaluation import same_answers, scores_of
+from tinybert.evaluation import answered_alike, scores_of
 from tinybert.forms import (
     BATCHES,
     CALIBRATED,
@@ -50,7 +50,7 @@ class Scored:
         metric: the main one.
         order: for each class of the rows which of the model's outputs it is.
         before: metric → score.
-        logits: (rows, labels) float32; where answers are words, these as they are settled.
+        logits: (rows, labels) float32; where a reading settles answers, these as they are settled.
     """
 
     metric: str
@@ -269,12 +269,13 @@ class Maker:
     def _score(self, form: str, runtime: Runtime, scored: Scored) -> dict[str, Any]:
         with self.reporter.track(len(self.rows), f"answering in {form}", unit="rows") as progress:
             logits = answers(runtime, self.rows, progress.advance)
-        scores = scores_of(scored.metric, logits[:, scored.order], self.rows)
+        ordered = logits[:, scored.order]
+        scores = scores_of(scored.metric, ordered, self.rows)
         self._check_drop(form, scored.metric, scored.before, scores)
         found: dict[str, Any] = {"scores": scores}
         if self.rows.reading is not None:
-            settled = self.rows.reading.settled(logits)
-            return found | {"agreement": same_answers(settled, scored.logits)}
+            settled = self.rows.reading.settled(ordered)
+            return found | {"agreement": answered_alike(self.rows.reading, settled, scored.logits)}
         if logits.shape[1] > 1:
             found["agreement"] = float((logits.argmax(1) == scored.logits.argmax(1)).mean())
         return found

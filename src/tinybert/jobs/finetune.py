@@ -20,6 +20,7 @@ from tinybert.jobs.common import (
     short_stages,
     versions,
 )
+from tinybert.jobs.row_tasks import ranking_figures
 from tinybert.jobs.rows import TaskRows, task_rows
 from tinybert.measure.latency import check_length
 from tinybert.objectives import label_objective
@@ -108,6 +109,7 @@ def finetune_rows(
         "retention": None,
         "controls": {},
         "rows": rows.counts(),
+        **ranking_figures(rows.test),
         "data": settings.data,
         "text_columns": list(rows.task.text_columns),
         "inputs": inputs,

@@ -22,21 +22,21 @@ from tinybert.batching import tokenize
 from tinybert.errors import TinybertError
 from tinybert.evaluation import predict, scores_of
 from tinybert.jobs.common import required
+from tinybert.jobs.row_tasks import as_asked, read_for, scores_on
 from tinybert.jobs.word_tasks import read_answered, word_tokens
 from tinybert.measure.latency import check_length
 from tinybert.outputs import whole_file
 from tinybert.progress import Reporter
 from tinybert.settings import EvaluateSettings, ExportSettings, PredictSettings, RowSettings
 from tinybert.task_heads import HEADS, Answering
-from tinybert.tasks.files import read_scored
 from tinybert.tasks.glue.facts import GlueTask, find_glue_task
 from tinybert.tasks.glue.leaderboard import check_leaderboard, submission_files, write_leaderboard
 from tinybert.tasks.glue.reader import HUB_NAME, read_glue_test
-from tinybert.tasks.metrics import compute
 from tinybert.tasks.reading.columns import choose_columns
 from tinybert.tasks.reading.rows import read_part
 from tinybert.tasks.reading.sources import PartName, open_source
-from tinybert.tasks.task import Kind, Rows, Task
+from tinybert.tasks.sets import set_columns
+from tinybert.tasks.task import Rows, Task
 from tinybert.teachers import (
     aligned_labels,
     check_head,
@@ -64,6 +64,7 @@ def run_predict(settings: PredictSettings, reporter: Reporter) -> dict[str, Any]
 
     Where a label column is named, also the scores on it.
     """
+    settings = as_asked(settings)
     path = required(settings.model, "--model", "the model")
     output = Path(required(settings.output, "--output", "the output"))
     if settings.task is not None:
@@ -76,12 +77,12 @@ def run_predict(settings: PredictSettings, reporter: Reporter) -> dict[str, Any]
         raise TinybertError("--metric scores against labels: name their column with --label.")
     write = _writer(output, settings.overwrite)
     model, tokenizer, names = load_with_head(path, settings.max_length)
-    rows, task = _read(settings, names, reporter)
+    rows, task = _read(settings, names, answering, reporter)
     logits = _logits(model, tokenizer, rows, settings.max_length, reporter)
-    columns = _columns(logits, names)
+    columns = _columns(logits, names, answering)
     results: dict[str, Any] = {"model": path, "files": {str(output): len(rows)}}
     if rows.labels is not None and task is not None:
-        results["scores"] = compute(task.metric, logits[:, outputs_of(names, task)], rows.labels)
+        results["scores"] = scores_on(task, rows, logits[:, outputs_of(names, task)])
     with whole_file(output) as partial:
         write(partial, columns)
     _show(results, columns, reporter)
@@ -99,9 +100,11 @@ def load_with_head(
     tokenizer = load_tokenizer(path)
     if not has_head(path):
         raise TinybertError(f"{path} has no task head: give a fine-tuned or distilled model.")
-    check_head(path, "rows")
+    answering: Answering = "sets" if head_of(path) == "sets" else "rows"
+    check_head(path, answering)
     names = head_labels(path)
-    model = load_encoder(path, labels=names, regression=len(names) == 1)
+    regression = answering == "rows" and len(names) == 1
+    model = load_encoder(path, labels=names, regression=regression, answering=answering)
     check_length(model, max_length)
     return model, tokenizer, names
 
@@ -171,23 +174,15 @@ def outputs_of(names: Sequence[str], task: Task) -> list[int]:
 
 
 def _read(
-    settings: PredictSettings, names: tuple[str, ...], reporter: Reporter
+    settings: PredictSettings,
+    names: tuple[str, ...],
+    answering: Answering | None,
+    reporter: Reporter,
 ) -> tuple[Rows, Task | None]:
     """The rows to answer, with labels and their task only where a label column is named."""
     data = str(settings.data)
     if settings.label is not None:
-        kind: Kind = "regression" if len(names) == 1 else "classification"
-        task, rows, notes = read_scored(
-            data,
-            kind=kind,
-            label_names=names if kind == "classification" else (),
-            text=settings.text,
-            label=settings.label,
-            metric=settings.metric,
-            reporter=reporter,
-        )
-        for note in notes:
-            reporter.say(note)
+        task, rows = read_for(settings, names, answering or "rows", reporter)
         return rows, task
     source = open_source(data, reporter)
     order: tuple[PartName, ...] = ("test", "dev", "train")
@@ -297,9 +292,13 @@ def _logits(
     return logits
 
 
-def _columns(logits: NDArray[np.float32], names: tuple[str, ...]) -> Columns:
+def _columns(
+    logits: NDArray[np.float32], names: tuple[str, ...], answering: Answering | None
+) -> Columns:
     """What is written of each row: its number, counted from 0, and the answer."""
     number = np.arange(len(logits))
+    if answering == "sets":
+        return {"row": number, **set_columns(logits, names)}
     if len(names) == 1:
         return {"row": number, "value": logits[:, 0]}
     shares = softmax(logits.astype(np.float64), axis=1)
@@ -340,10 +339,26 @@ def _write_jsonl(path: Path, columns: Columns) -> None:
 
 
 def _write_csv(path: Path, columns: Columns) -> None:
+    columns = _flat(columns)
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+
+
+def _flat(columns: Columns) -> Columns:
+    """One value a cell: lists with ``;`` between their words, and a column for each of an
+    object's fields."""
+    flat: dict[str, NDArray[Any]] = {}
+    for name, column in columns.items():
+        if isinstance(column[0], dict):
+            for key in column[0]:
+                flat[f"{name}.{key}"] = np.array([each[key] for each in column])
+        elif isinstance(column[0], list):
+            flat[name] = np.array([";".join(each) for each in column], dtype=object)
+        else:
+            flat[name] = column
+    return flat
 
 
 def _write_parquet(path: Path, columns: Columns) -> None:
@@ -365,6 +380,13 @@ def _show(results: dict[str, Any], columns: Columns, reporter: Reporter) -> None
     if "label" in columns:
         labels, counts = np.unique(columns["label"].astype(str), return_counts=True)
         shares = [f"{count / counts.sum():.1%}" for count in counts]
+        reporter.table(
+            "Predicted", ["label", "rows", "share"], list(zip(labels, counts, shares, strict=True))
+        )
+    if "labels" in columns:
+        said = [label for labels in columns["labels"] for label in labels]
+        labels, counts = np.unique(np.array(said, dtype=str), return_counts=True)
+        shares = [f"{count / len(columns['labels']):.1%}" for count in counts]
         reporter.table(
             "Predicted", ["label", "rows", "share"], list(zip(labels, counts, shares, strict=True))
         )

@@ -16,6 +16,7 @@ from tinybert.batching import TokenRows, tokenize
 from tinybert.errors import TinybertError
 from tinybert.evaluation import predict
 from tinybert.jobs.common import required
+from tinybert.jobs.row_tasks import row_tokens
 from tinybert.jobs.rows import task_texts
 from tinybert.jobs.word_tasks import word_tokens
 from tinybert.label_matching import match_labels
@@ -127,9 +128,9 @@ def gathered(
     student, tokenizer = _student(run)
     if teacher is None:
         teacher = _teacher(run, settings, missing, reporter)
-    if run.answering != "rows":
+    in_rows = run.has_head and run.answering == "rows" and not run.ranked
+    if run.answering != "rows" or run.ranked:
         contents.told = _told(run, settings, student, teacher, tokenizer, missing, reporter)
-    in_rows = run.has_head and run.answering == "rows"
     rows = _rows(run, settings, tokenizer, missing, reporter) if in_rows else None
     if in_rows:
         contents.answers = _answers(run, student, teacher, rows, missing, reporter)
@@ -227,10 +228,15 @@ def _told(
         data, asked = _data(run, settings)
         assert data.test is not None
         task = data.task
-        if task.answering == "tokens" and not task.label_names:  # no tags: the model's
+        named = task.answering in ("tokens", "sets")
+        if named and not task.label_names:  # no labels: the model's
             task = replace(task, label_names=run.labels)
-        rows = word_tokens(
-            tokenizer, data.test, task, asked.max_length, asked, None, reporter, "reported"
+        rows = (
+            word_tokens(
+                tokenizer, data.test, task, asked.max_length, asked, None, reporter, "reported"
+            )
+            if task.answering in ("tokens", "spans")
+            else row_tokens(tokenizer, data.test, task, asked.max_length)
         )
     except TinybertError as error:
         if given:
@@ -246,7 +252,7 @@ def _told(
     for name, model in models.items():
         with reporter.track(len(rows), f"the {name}'s answers", unit="rows") as progress:
             found = predict(model, rows, advance=progress.advance)
-        if task.answering == "tokens":
+        if named:
             own = run.labels if name == "student" else label_names(model.config)
             found = found[:, aligned_labels(own, task.label_names)]
         outputs[name] = found

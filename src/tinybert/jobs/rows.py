@@ -6,14 +6,16 @@ import difflib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from tinybert.batching import TokenRows, TrainingRows, length_batches, tokenize
+from tinybert.batching import TokenRows, TrainingRows, length_batches
 from tinybert.errors import TinybertError
 from tinybert.jobs.common import required
+from tinybert.jobs.row_tasks import ranking_metric, row_tokens
 from tinybert.jobs.word_tasks import read_words, word_tokens
 from tinybert.progress import Reporter
 from tinybert.settings import (
@@ -23,13 +25,14 @@ from tinybert.settings import (
     QuestionSettings,
     TrimSettings,
 )
-from tinybert.settings.kinds import word_task
+from tinybert.settings.kinds import OWN_TASKS, RowTask, own_task, row_task, word_task
 from tinybert.tasks.files import read_task
 from tinybert.tasks.glue.facts import find_glue_task
 from tinybert.tasks.glue.reader import HUB_NAME, read_glue
 from tinybert.tasks.metrics import metric_kind
+from tinybert.tasks.sets import read_sets
 from tinybert.tasks.splits import text_hashes
-from tinybert.tasks.task import Kind, Rows, Task, TaskData
+from tinybert.tasks.task import Rows, Task, TaskData
 
 CALIBRATION_TOKENS = 16384
 
@@ -147,23 +150,9 @@ def _read(
     if word_task(settings.task) is not None:
         assert isinstance(settings, FinetuneSettings | DistillSettings)
         return read_words(settings, reporter)
-    asked = settings.task.strip().casefold()
-    kinds: dict[str, Kind] = {"classification": "classification", "regression": "regression"}
-    if asked == "auto" or asked in kinds:
-        return read_task(
-            required(settings.data, "--data", "the training data"),
-            settings.dev,
-            settings.test,
-            text=settings.text,
-            label=settings.label,
-            kind=kinds.get(asked),
-            metric=settings.metric,
-            label_names=listed(settings.labels, "--labels"),
-            seed=settings.seed,
-            dev_share=settings.dev_share,
-            reporter=reporter,
-        )
-    _check_glue(settings.task, [*kinds, "token-classification", "question-answering"])
+    if own_task(settings.task):
+        return _own(settings, row_task(settings.task), reporter)
+    _check_glue(settings.task, [*OWN_TASKS])
     own = {"--text": settings.text, "--label": settings.label, "--labels": settings.labels}
     own |= {"--dev": settings.dev, "--test": settings.test}
     for name, value in own.items():
@@ -188,6 +177,32 @@ def _read(
             )
         data = replace(data, task=replace(data.task, metric=settings.metric))
     return data
+
+
+def _own(
+    settings: FinetuneSettings | DistillSettings | AugmentSettings | TrimSettings,
+    asked: RowTask | None,
+    reporter: Reporter,
+) -> TaskData:
+    """Rows of whole texts of the user's."""
+    given: dict[str, Any] = {
+        "train": required(settings.data, "--data", "the training data"),
+        "dev": settings.dev,
+        "test": settings.test,
+        "text": settings.text,
+        "label": settings.label,
+        "metric": settings.metric,
+        "label_names": listed(settings.labels, "--labels"),
+        "seed": settings.seed,
+        "dev_share": settings.dev_share,
+        "reporter": reporter,
+    }
+    if asked == "multi-label":
+        return read_sets(**given)
+    if asked == "ranking":
+        given |= {"metric": ranking_metric(settings.metric), "kind": "regression"}
+        return read_task(**given)
+    return read_task(**given, kind=asked)
 
 
 def _check_glue(task: str, kinds: list[str]) -> None:
@@ -232,16 +247,17 @@ def tokenized(
     done: dict[str, TokenRows] = {}
     with reporter.track(sum(map(len, parts.values())), "tokenizing", unit="rows") as progress:
         for name, rows in parts.items():
-            if task.answering != "rows":
+            if task.answering in ("tokens", "spans"):
                 done[name] = word_tokens(
                     tokenizer, rows, task, max_length, settings, progress.advance, reporter, name
                 )
                 continue
-            done[name] = tokenize(
-                tokenizer, rows.texts, max_length, rows.labels, advance=progress.advance
+            what = "" if name == "train" else name
+            done[name] = row_tokens(
+                tokenizer, rows, task, max_length, progress.advance, reporter, what
             )
     cut = sum(part.cut for part in done.values())
-    if cut and task.answering == "rows":
+    if cut and task.answering in ("rows", "sets"):
         total = sum(map(len, done.values()))
         reporter.say(f"{cut:,} of {total:,} rows are longer than {max_length} tokens and are cut")
     return TaskRows(

@@ -17,7 +17,7 @@ from tinybert.objectives import prediction_objective
 from tinybert.progress import Reporter
 from tinybert.projections import Projections
 from tinybert.settings import DistillSettings
-from tinybert.settings.kinds import word_task
+from tinybert.settings.kinds import own_task
 from tinybert.stages import Run, Stage
 from tinybert.students import fit_heads
 from tinybert.tasks.glue.facts import GLUE, find_glue_task
@@ -34,10 +34,8 @@ def epochs_of(settings: DistillSettings, rows: int) -> tuple[float, str]:
     """Epochs of the intermediate stage, and why (TinyBERT, section 4.2)."""
     if settings.intermediate_epochs is not None:
         return settings.intermediate_epochs, "as asked"
-    task = settings.task.strip().casefold()
-    own = task in ("auto", "classification", "regression") or word_task(task) is not None
-    if not own:
-        return float(_PAPER_EPOCHS[find_glue_task(task).name]), "the paper's for this task"
+    if not own_task(settings.task):
+        return float(_PAPER_EPOCHS[find_glue_task(settings.task).name]), "the paper's for this task"
     if rows <= MANY_ROWS:
         return 20.0, "the paper's"
     epochs = max(1.0, round(20 * MANY_ROWS / rows, 1))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from accelerate import PartialState
 from numpy.typing import NDArray
-from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tinybert.batching import TokenRows
 from tinybert.errors import TinybertError
@@ -20,11 +20,12 @@ from tinybert.evaluation import predict
 from tinybert.jobs.common import required
 from tinybert.jobs.finetune import finetune_inputs, finetune_rows
 from tinybert.jobs.rows import TaskRows, listed
-from tinybert.label_matching import match_labels, says_nothing
+from tinybert.label_matching import match_labels, match_sets, says_nothing
 from tinybert.progress import Reporter
 from tinybert.settings import DistillSettings, FinetuneSettings
 from tinybert.task_heads import SPAN_LABELS, Answering, are_entity_tags
 from tinybert.tasks.metrics import default_metric, metric_kind
+from tinybert.tasks.sets import SetReading
 from tinybert.tasks.tagging import TaggedReading
 from tinybert.tasks.task import Kind
 from tinybert.teachers import (
@@ -59,13 +60,13 @@ def task_teacher(
     check_head(path, answering, "a plain encoder, which is fine-tuned first, or")
     if not has_head(path, answering):
         return _with_new_head(settings, rows, path), rows
-    problem = AutoConfig.from_pretrained(path).problem_type
-    if problem == "multi_label_classification":
-        raise TinybertError(
-            f"{path} gives several labels to a row (multi_label_classification), which is not "
-            "distilled yet: give a teacher with one label a row."
-        )
     names = head_labels(path)
+    if rows.task.ranked and len(names) != 1:
+        raise TinybertError(
+            f"{path} gives {len(names)} outputs ({', '.join(names[:10])}), and a ranking needs one "
+            "value for each pair: give a cross-encoder with one output (num_labels 1), or a plain "
+            "encoder, which is fine-tuned first."
+        )
     given = listed(settings.teacher_labels, "--teacher-labels")
     if given is not None:
         if len(given) != len(names):
@@ -178,10 +179,12 @@ def _loaded(
 def _settled(rows: TaskRows, names: tuple[str, ...]) -> TaskRows:
     """The rows' task as the teacher's head allows it; without labels it is the teacher's."""
     task = rows.task
-    if task.answering == "tokens":
+    if task.answering in ("tokens", "sets"):
         if task.label_column is not None:
             return rows
-        metric = "entity_f1" if are_entity_tags(names) else "token_accuracy"
+        metric = task.metric
+        if task.answering == "tokens":
+            metric = "entity_f1" if are_entity_tags(names) else "token_accuracy"
         return replace(
             _with_names(rows, names), task=replace(task, label_names=names, metric=metric)
         )
@@ -220,19 +223,20 @@ def _matched(
     truth = None if sample is None else sample.labels
     if sample is not None and sample.asked is not None and truth is not None:
         truth = truth[sample.asked]
-    matching = match_labels(names, rows.task.label_names, logits, truth, said=said)
+    match = match_sets if rows.task.answering == "sets" else match_labels
+    matching = match(names, rows.task.label_names, logits, truth, said=said)
     reporter.say(f"teacher: {matching.note}")
     set_labels(model, matching.names)
-    if rows.task.answering == "tokens":
+    if rows.task.answering in ("tokens", "sets"):
         rows = _with_names(rows, matching.labels)
     return replace(rows, task=replace(rows.task, label_names=matching.labels))
 
 
 def _with_names(rows: TaskRows, names: tuple[str, ...]) -> TaskRows:
-    """Rows of tagged words whose tags are called so."""
+    """Rows of tagged words or of sets of labels, whose tags or labels are called so."""
 
     def named(part: TokenRows) -> TokenRows:
-        assert isinstance(part.reading, TaggedReading)
+        assert isinstance(part.reading, TaggedReading | SetReading)
         return replace(part, reading=replace(part.reading, names=names))
 
     return replace(
@@ -252,6 +256,9 @@ def _labelled_sample(rows: TaskRows) -> TokenRows | None:
     order = np.random.default_rng(0).permutation(len(rows.train))
     if rows.train.asked is not None:  # of tagged words whole sentences
         return rows.train.take(np.sort(order[:TESTED_ROWS]))
+    if rows.task.answering == "sets":
+        few = [order[labels[order, k]][:LEAST_OF_A_CLASS] for k in range(labels.shape[1])]
+        return rows.train.take(np.unique(np.concatenate([order[:TESTED_ROWS], *few])))
     each = max(LEAST_OF_A_CLASS, TESTED_ROWS // len(rows.task.label_names))
     taken = [order[labels[order] == k][:each] for k in range(len(rows.task.label_names))]
     return rows.train.take(np.sort(np.concatenate(taken)))

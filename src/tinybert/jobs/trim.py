@@ -15,14 +15,15 @@ from tinybert.errors import TinybertError
 from tinybert.evaluation import predict
 from tinybert.jobs.common import required
 from tinybert.jobs.predict import glue_outputs
+from tinybert.jobs.row_tasks import scores_on
 from tinybert.jobs.rows import task_texts
 from tinybert.jobs.word_tasks import refuse_words
 from tinybert.measure.latency import check_length
 from tinybert.outputs import check_output
 from tinybert.progress import Reporter
 from tinybert.settings import TrimSettings
+from tinybert.settings.kinds import own_task
 from tinybert.tasks.glue.facts import find_glue_task
-from tinybert.tasks.metrics import compute
 from tinybert.tasks.task import Rows, TaskData
 from tinybert.teachers import aligned_labels, has_head, head_labels, load_tokenizer
 from tinybert.vocabulary import cut_by_texts, lines_of
@@ -31,8 +32,6 @@ from tinybert.vocabulary.rewriting import Pieces
 from tinybert.work import check_apart
 
 __all__ = ["run_trim"]
-
-_OWN_ROWS = ("auto", "classification", "regression")
 
 
 def run_trim(settings: TrimSettings, reporter: Reporter) -> dict[str, Any]:
@@ -48,7 +47,7 @@ def run_trim(settings: TrimSettings, reporter: Reporter) -> dict[str, Any]:
     )
     names = ("corpus", "data", "dev", "test", "model")
     check_apart(output, **{name: getattr(settings, name) for name in names})
-    has_rows = settings.data is not None or settings.task.strip().casefold() not in _OWN_ROWS
+    has_rows = settings.data is not None or not own_task(settings.task)
     if not has_rows and not settings.corpus:
         raise TinybertError(
             "the text is missing: give text with --corpus, or rows with --data, whose pieces are "
@@ -75,13 +74,11 @@ def run_trim(settings: TrimSettings, reporter: Reporter) -> dict[str, Any]:
     def score(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, float]:
         assert data is not None
         assert data.test is not None
-        labels = data.test.labels
-        assert labels is not None
         cast(nn.Module, model).float()
         rows = tokenize(tokenizer, data.test.texts, settings.max_length)
         with reporter.track(len(rows), "answering test rows", unit="rows") as progress:
             logits = predict(model, rows, advance=progress.advance)
-        return compute(data.task.metric, logits[:, order], labels)
+        return scores_on(data.task, data.test, logits[:, order])
 
     report = cut_by_texts(
         path,
@@ -116,13 +113,13 @@ def _order(path: str, settings: TrimSettings, data: TaskData) -> list[int] | Non
         TinybertError: the model's outputs are not the rows' labels.
     """
     rows: Rows | None = data.test
-    if rows is None or rows.labels is None or not has_head(path, "rows"):
+    if rows is None or rows.labels is None or not has_head(path, data.task.answering):
         return None
     names = head_labels(path)
-    if settings.task.strip().casefold() not in _OWN_ROWS:
+    if not own_task(settings.task):
         return glue_outputs(find_glue_task(settings.task), names)
     regression = data.task.kind == "regression"
-    if regression != (len(names) == 1):
+    if regression != (len(names) == 1) and data.task.kind != "multi-label":
         gives = "one value" if len(names) == 1 else f"{len(names)} classes"
         raise TinybertError(
             f"{path} gives {gives} and the rows' labels were read as {data.task.kind}: give rows "

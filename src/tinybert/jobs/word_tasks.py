@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tinybert.batching import TokenRows
 from tinybert.errors import TinybertError
-from tinybert.evaluation import same_answers
+from tinybert.evaluation import answered_alike
 from tinybert.jobs.common import required
 from tinybert.progress import Reporter
 from tinybert.settings import (
@@ -146,7 +146,9 @@ def agreement_between(
     """How far two models answer the same rows alike, each by its own tokenizer's pieces."""
     assert tokens.reading is not None
     assert others.reading is not None
-    return same_answers(tokens.reading.settled(outputs), others.reading.settled(of_other))
+    return answered_alike(
+        tokens.reading, tokens.reading.settled(outputs), others.reading.settled(of_other)
+    )
 
 
 def _windows(

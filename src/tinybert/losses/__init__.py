@@ -22,6 +22,7 @@ from tinybert.losses.prediction import (
 )
 from tinybert.losses.ratio import Ratio
 from tinybert.losses.reference import reference_attention_loss, reference_hidden_loss
+from tinybert.losses.sets import set_cross_entropy, set_label_loss
 from tinybert.losses.spans import ENDS, STARTS, span_cross_entropy, span_label_loss
 from tinybert.losses.vectors import vector_cosine_loss, vector_loss
 from tinybert.losses.window import pairs_within, window_attention_loss
@@ -47,6 +48,8 @@ __all__ = [
     "reference_hidden_loss",
     "regression_loss",
     "relation_loss",
+    "set_cross_entropy",
+    "set_label_loss",
     "soft_cross_entropy",
     "span_cross_entropy",
     "span_label_loss",

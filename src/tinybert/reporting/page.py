@@ -118,7 +118,7 @@ def _parts(run: FinishedRun, said: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _heading(run: FinishedRun) -> str:
     usual = "Value by value" if run.regression else "Class by class"
-    return HEADINGS.get(run.answering, usual)
+    return HEADINGS.get("ranking" if run.ranked else run.answering, usual)
 
 
 def _overview(contents: Contents) -> dict[str, Any]:

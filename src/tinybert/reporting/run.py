@@ -51,6 +51,11 @@ class FinishedRun:
         return bool(self.labels)
 
     @property
+    def ranked(self) -> bool:
+        """Whether its values were read as an order of each query's passages."""
+        return bool(part(self.results, "ranking"))
+
+    @property
     def mapping(self) -> tuple[int, ...]:
         """g(1) … g(M), the teacher's layer of each student layer; empty where it is not told."""
         told = self.results.get("layer_mapping")
@@ -167,7 +172,7 @@ def _head(directory: Path) -> tuple[tuple[str, ...], bool, Answering]:
         raise TinybertError(
             f"{file} cannot be read ({error}): give the directory of a finished student."
         ) from None
-    answering = answering_of(classes)
+    answering = answering_of(classes, config.get("problem_type"))
     if answering is None:
         return (), False, "rows"
     if answering != "rows":

@@ -121,6 +121,8 @@ def tiles(run: FinishedRun, latency: Latency) -> list[Tile]:
         found.append(Tile(metric(run), f"{score:.4f}", beneath))
     elif (same := number(results.get("agreement"))) is not None:
         told = "correlation with the teacher's values" if run.regression else "teacher's answers"
+        if run.ranked:
+            told = "Kendall's tau with the teacher's order, within queries"
         found.append(Tile("agreement", f"{same:.3f}" if run.regression else _share(same), told))
     for key, what, word in (
         ("parameters", "parameters", "fewer"),

@@ -1,4 +1,4 @@
-"""Answers in words on the page: tagged sentences, and spans of passages."""
+"""Answers of more than a label a row on the page: sets, orders, tagged sentences, spans."""
 
 from __future__ import annotations
 
@@ -15,12 +15,18 @@ __all__ = ["HEADINGS", "MOST_IN_MATRIX", "WordRow", "word_classes", "word_differ
 MOST_IN_MATRIX = 20
 MOST_CONFUSED = 8
 
-HEADINGS = {"tokens": "Type by type", "spans": "Question by question"}
+HEADINGS = {
+    "sets": "Label by label",
+    "ranking": "Query by query",
+    "tokens": "Type by type",
+    "spans": "Question by question",
+}
 _HEADS = {
+    "sets": ["label", "rows", "precision", "recall", "F1"],
     "tokens": ["type", "number", "precision", "recall", "F1"],
     "spans": ["questions with", "number", "exact match", "F1"],
 }
-_ROWS = {"tokens": "sentences", "spans": "questions"}
+_ROWS = {"sets": "rows", "ranking": "queries", "tokens": "sentences", "spans": "questions"}
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,9 @@ class WordRow:
 
 def word_classes(told: Mapping[str, Any] | None) -> dict[str, Any]:
     """The part of the page on each type, from what a reading told."""
+    if told and told.get("agreement"):
+        alike = {str(name).capitalize(): value for name, value in told["agreement"].items()}
+        return {"values": [("student and teacher, mean over queries", alike)]}
     if not told or not told["classes"]:
         return {}
     kind = str(told["kind"])
@@ -96,10 +105,10 @@ def word_differing(told: Mapping[str, Any] | None, most: int) -> dict[str, Any]:
     ]
     differ = int(told["differ"])
     said: dict[str, Any] = {"labelled": bool(told["labelled"]), "differing": found}
-    said["differ_told"] = (
-        f"They answer {differ:,} of {rows:,} {kind} ({100 * differ / max(1, rows):.1f} %) "
-        "differently."
-    )
+    share = f"{differ:,} of {rows:,} {kind} ({100 * differ / max(1, rows):.1f} %)"
+    said["differ_told"] = f"They answer {share} differently."
+    if told["kind"] == "ranking":
+        said["differ_told"] = f"They put another passage first for {share}."
     if found:
         which = "All of them" if len(found) == differ else f"The first {len(found)}"
         said["differ_told"] += f" {which}, those first where they are furthest apart:"

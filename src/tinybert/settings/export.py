@@ -34,7 +34,9 @@ class ExportSettings(QuestionSettings, RowSettings):
         "data",
     )
     task: str | None = setting(
-        None, "GLUE task whose official dev set is scored before and after", "data"
+        None,
+        "GLUE task whose official dev set is scored before and after; or ranking, of --data",
+        "data",
     )
     similarity: str | None = setting(
         None,

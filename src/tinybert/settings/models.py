@@ -24,7 +24,10 @@ class EvaluateSettings(QuestionSettings, RowSettings):
         "main",
     )
     task: str | None = setting(
-        None, "GLUE task whose official dev set is scored, MNLI's two parts apart", "main"
+        None,
+        "GLUE task whose official dev set is scored, MNLI's two parts apart; or ranking, where "
+        "values are scored as the order of each query's passages",
+        "main",
     )
     similarity: str | None = setting(
         None,
@@ -64,7 +67,7 @@ class PredictSettings(QuestionSettings, RowSettings):
     task: str | None = setting(
         None,
         "GLUE task whose test sets are answered, in the leaderboard's format: cola, sst-2, mrpc, "
-        "sts-b, qqp, mnli, qnli, rte, wnli",
+        "sts-b, qqp, mnli, qnli, rte, wnli; or ranking, where --label scores an order",
         "main",
     )
     label: str | None = setting(

@@ -130,10 +130,16 @@ class RowSettings(Checked):
     text: str | None = setting(
         None, "text column, or two with a comma; default: guessed and told", "data"
     )
-    label: str | None = setting(None, "label column; default: guessed and told", "data")
+    label: str | None = setting(
+        None,
+        "label column; of several labels a row also all columns of 0 and 1, with commas; default: "
+        "guessed and told",
+        "data",
+    )
     metric: str | None = setting(
         None,
-        "accuracy, f1, macro_f1, mcc, pearson, spearman, pearson_spearman; of tags entity_f1, "
+        "accuracy, f1, macro_f1, mcc, pearson, spearman, pearson_spearman; of sets of labels "
+        "micro_f1, macro_f1, exact_match; of rankings ndcg@10, mrr@10, map; of tags entity_f1, "
         "token_accuracy; of answers answer_f1, exact_match",
         "data",
     )
@@ -206,7 +212,8 @@ class DataSettings(RowSettings):
     )
     task: str = setting(
         "auto",
-        "classification or regression (auto: read from the labels); token-classification (ner) or "
+        "classification or regression (auto: read from the labels); multi-label (several labels a "
+        "row); ranking (pairs of a query and a passage); token-classification (ner) or "
         "question-answering (squad); or a GLUE task: cola, sst-2, mrpc, sts-b, qqp, mnli, qnli, "
         "rte, wnli",
         "data",

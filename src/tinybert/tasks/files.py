@@ -24,6 +24,7 @@ from tinybert.tasks.labels import (
     values_of,
 )
 from tinybert.tasks.metrics import default_metric, metric_kind
+from tinybert.tasks.ranking.rows import check_ranked, ranked_rows
 from tinybert.tasks.reading.columns import Columns, choose_columns, is_label_name
 from tinybert.tasks.reading.formats import READERS, Readers
 from tinybert.tasks.reading.rows import Table, read_part
@@ -68,7 +69,9 @@ def read_task(
         text: the text column, or two for pairs (``"a,b"`` or a sequence).
         label: the label column.
         kind: by default regression when labels are fractions with many values.
-        metric: by default that of the kind: accuracy, or mean of Pearson and Spearman.
+        metric: by default that of the kind: accuracy, or mean of Pearson and Spearman. One of
+            :data:`~tinybert.tasks.task.RANKING_METRICS` makes it a ranking: rows are pairs of a
+            query and a passage, and those of a query stay in one part.
         label_names: the class names in order; labels are then these words or their numbers. By
             default those that the file declares (``ClassLabel``), else the labels found, sorted;
             spellings that differ in case or spacing are one label.
@@ -105,6 +108,8 @@ def read_task(
     # Other parts may lack a class: what the numbers stand for is the training rows' to say.
     first = None if labels is None else first_number(labels, task.label_names)
     rows = _rows(table, columns, task, labels, first)
+    if task.ranked:
+        check_ranked(rows, train_part.name)
     if dev_part is None:
         kept, held_out = hold_out(rows, seed, dev_share, train_part.name)
         learned, chosen = rows.take(kept), rows.take(held_out)
@@ -169,6 +174,8 @@ def read_scored(
     part, columns, table, notes = found[-1]
     task, _ = _task(source.title, part, columns, None, kind, metric, label_names, notes)
     rows = _rows(table, columns, task, table.labels)
+    if task.ranked:
+        check_ranked(rows, part.name)
     if task.metric == "f1" and rows.labels is not None and table.labels is not None:
         declared = _declared(part, columns)
         places = usual_order(table.labels, task.label_names, declared)
@@ -298,7 +305,7 @@ def _rows(
 ) -> Rows:
     """The rows; ``first`` as in :func:`class_numbers`."""
     if labels is None:
-        return Rows(table.texts, None)
+        return _made(table, task, None)
     where = _where(table.name, columns)
     found: NDArray[np.generic]
     with columns.about_label():
@@ -307,7 +314,13 @@ def _rows(
             found = values_of(labels, table.places, where)
         else:
             found = class_numbers(labels, task.label_names, table.places, where, first)
-    return Rows(table.texts, found)
+    return _made(table, task, found)
+
+
+def _made(table: Table, task: Task, labels: NDArray[np.generic] | None) -> Rows:
+    return (
+        ranked_rows(table.texts, labels, table.name) if task.ranked else Rows(table.texts, labels)
+    )
 
 
 def _reported(

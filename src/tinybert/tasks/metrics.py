@@ -11,7 +11,7 @@ from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
 from tinybert.errors import TinybertError
-from tinybert.tasks.task import Kind
+from tinybert.tasks.task import RANKING_METRICS, Kind
 
 __all__ = ["METRICS", "agreement", "compute", "default_metric", "metric_kind"]
 
@@ -95,8 +95,11 @@ def metric_kind(metric: str) -> Kind:
     Raises:
         TinybertError: no metric has this name.
     """
+    if metric in RANKING_METRICS:  # of values, read as an order
+        return "regression"
     if metric not in METRICS:
-        raise TinybertError(f"metric '{metric}' is unknown: choose one of {', '.join(METRICS)}")
+        known = ", ".join((*METRICS, *RANKING_METRICS))
+        raise TinybertError(f"metric '{metric}' is unknown: choose one of {known}")
     return "regression" if metric in _REGRESSION else "classification"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -60,10 +60,8 @@ def hold_out(
     group = rank[inverse]
     members = np.argsort(group, kind="stable")
     ends = np.cumsum(np.bincount(group))
-    classes = np.zeros(len(rows), dtype=np.int64)
-    if rows.labels is not None and np.issubdtype(rows.labels.dtype, np.integer):
-        classes = rows.labels.astype(np.int64)
-    left = np.bincount(classes)
+    counted = _counter(rows)
+    left = counted(np.arange(len(rows)))
     target = max(1, round(share * len(rows)))
     held_out: list[int] = []
     for number in np.random.default_rng(seed).permutation(len(ends)):
@@ -72,10 +70,10 @@ def hold_out(
         places = members[ends[number - 1] if number else 0 : ends[number]]
         if len(held_out) + len(places) > target:
             continue
-        labels, counts = np.unique(classes[places], return_counts=True)
-        if (left[labels] > counts).all():
+        counts = counted(places)
+        if (left[counts > 0] > counts[counts > 0]).all():
             held_out += places.tolist()
-            left[labels] -= counts
+            left = left - counts
     if not held_out:
         raise TinybertError(
             f"{where} has too few different rows ({len(ends)}) to hold some out: give a dev file"
@@ -83,3 +81,15 @@ def hold_out(
     kept = np.ones(len(rows), dtype=bool)
     kept[held_out] = False
     return np.flatnonzero(kept), np.flatnonzero(~kept)
+
+
+def _counter(rows: Rows) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
+    """Counts how many of some rows have each class; without classes all rows are of one."""
+    labels = rows.labels
+    if labels is not None and labels.dtype == np.bool_:  # sets of labels
+        return lambda places: np.asarray(labels[places].sum(axis=0), dtype=np.int64)
+    numbers = np.zeros(len(rows), dtype=np.int64)
+    if labels is not None and np.issubdtype(labels.dtype, np.integer):
+        numbers = labels.astype(np.int64)
+    classes = int(numbers.max(initial=0)) + 1
+    return lambda places: np.bincount(numbers[places], minlength=classes)

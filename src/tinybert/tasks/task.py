@@ -12,9 +12,14 @@ from numpy.typing import NDArray
 from tinybert.task_heads import Answering
 from tinybert.tasks.texts import Texts
 
-__all__ = ["Kind", "Rows", "Task", "TaskData"]
+__all__ = ["RANKING_METRICS", "Kind", "Rows", "Task", "TaskData"]
 
-Kind = Literal["classification", "regression", "token-classification", "question-answering"]
+Kind = Literal[
+    "classification", "multi-label", "regression", "token-classification", "question-answering"
+]
+
+RANKING_METRICS = ("ndcg@10", "mrr@10", "map")
+"""Of values that put the passages of a query in order; the first is the usual one."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +28,14 @@ class Task:
 
     Attributes:
         name: a short name for tables and result files.
-        kind: ``"classification"`` or ``"regression"`` of whole texts, ``"token-classification"``,
-            ``"question-answering"``.
+        kind: ``"classification"``, ``"multi-label"`` or ``"regression"`` of whole texts,
+            ``"token-classification"``, ``"question-answering"``.
         label_names: name of each class, in the order of the class numbers; empty for regression
             and for rows without labels.
         metric: a name in :data:`tinybert.tasks.metrics.METRICS`.
         text_columns: the one or two columns that the texts came from.
-        label_column: the column that the labels came from; ``None`` without labels.
+        label_column: the column that the labels came from, several with commas; ``None`` without
+            labels.
     """
 
     name: str
@@ -43,10 +49,16 @@ class Task:
     def answering(self) -> Answering:
         """What a model of this task answers."""
         words: dict[str, Answering] = {
+            "multi-label": "sets",
             "token-classification": "tokens",
             "question-answering": "spans",
         }
         return words.get(self.kind, "rows")
+
+    @property
+    def ranked(self) -> bool:
+        """Whether values are read as an order of the passages of each query."""
+        return self.metric in RANKING_METRICS
 
 
 @dataclass(frozen=True)
@@ -58,7 +70,8 @@ class Rows:
             :class:`~tinybert.tasks.texts.Texts` for rows out of files. Of tagged words a tuple of
             these.
         labels: ``(rows,)`` int64 class numbers or float32 values; ``None`` without labels. Of
-            tagged words objects, arrays of tag numbers; of questions their answers.
+            sets of labels ``(rows, labels)`` bool; of tagged words objects, arrays of tag numbers;
+            of questions their answers.
     """
 
     texts: Sequence[tuple[str, ...]]

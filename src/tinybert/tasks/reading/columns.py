@@ -84,14 +84,20 @@ class Columns:
 
 
 def choose_columns(
-    part: Part, text: str | Sequence[str] | None, label: str | None, notes: list[str]
+    part: Part,
+    text: str | Sequence[str] | None,
+    label: str | None,
+    notes: list[str],
+    taken: Sequence[str] = (),
 ) -> Columns:
     """The columns that were named; guesses for the rest, added to ``notes``.
+
+    ``taken`` are further label columns, which are no text whatever they are called.
 
     Raises:
         TinybertError: no such column; the same column twice; nothing that looks like a text.
     """
-    texts = _text_columns(part, text, label)
+    texts = _text_columns(part, text, [*taken, *([label] if label else [])])
     if text is None:
         notes.append(f"text: {'column' if len(texts) == 1 else 'columns'} {_named(texts)}")
     if label is not None:
@@ -129,7 +135,7 @@ def check_column(part: Part, name: str, what: str) -> None:
 
 
 def _text_columns(
-    part: Part, text: str | Sequence[str] | None, label: str | None
+    part: Part, text: str | Sequence[str] | None, labels: Sequence[str]
 ) -> tuple[str, ...]:
     if text is not None:
         # A name with a comma in it is that column, if there is one.
@@ -141,7 +147,7 @@ def _text_columns(
         if len(set(columns)) < len(columns) or len(columns) not in (1, 2):
             raise TinybertError(f"text columns '{text}': name one column, or two different ones")
         return columns
-    by_name = {name.casefold(): name for name in part.columns if name != label}
+    by_name = {name.casefold(): name for name in part.columns if name not in labels}
     for pair in _PAIRS:
         if all(name in by_name for name in pair):
             return tuple(by_name[name] for name in pair)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from tinybert.tasks.reading.sources import Part
 from tinybert.tasks.reading.streams import Advance
 from tinybert.tasks.texts import Texts, TextWriter
 
-__all__ = ["Places", "Table", "read_part"]
+__all__ = ["Further", "Places", "Table", "read_part"]
 
 _MB = 1_000_000
 _WORTH_TELLING = 5 * _MB
@@ -71,7 +72,29 @@ class Table:
         return self.labels is None or set(self.labels.distinct) <= {"", "-1"}
 
 
-def read_part(part: Part, columns: Columns, what: str, reporter: Reporter | None = None) -> Table:
+class Further(Protocol):
+    """Takes in columns beside the texts, whatever they hold, piece by piece."""
+
+    def add(
+        self,
+        columns: Sequence[Sequence[Any]],
+        place: Callable[[int], str],
+        declared: Sequence[str],
+    ) -> None:
+        """Some rows of all columns; ``place`` says where row i stands, ``declared`` are the class
+        names that the file gives for the first column."""
+        ...
+
+
+def read_part(
+    part: Part,
+    columns: Columns,
+    what: str,
+    reporter: Reporter | None = None,
+    *,
+    more: Sequence[str] = (),
+    further: Further | None = None,
+) -> Table:
     """Read the task's columns of a part.
 
     Args:
@@ -79,6 +102,8 @@ def read_part(part: Part, columns: Columns, what: str, reporter: Reporter | None
         columns: which ones.
         what: the part's role, for progress: ``"train"``.
         reporter: tells progress by bytes.
+        more: further columns, which may hold lists.
+        further: takes them in.
 
     Raises:
         TinybertError: no such column; no rows; rows without a text; labels that are no single
@@ -88,11 +113,19 @@ def read_part(part: Part, columns: Columns, what: str, reporter: Reporter | None
         check_column(part, name, "text")
     if columns.label is not None:
         check_column(part, columns.label, "label")
+    for name in more:
+        check_column(part, name, "label")
     reader = _Reader(part, columns)
     with reading_progress(part, what, reporter) as advance:
         for number, shard in enumerate(part.shards):
-            for batch in shard.batches(columns.all, advance):
+            batches = shard.batches if further is None else shard.lists or shard.batches
+            for batch in batches((*columns.all, *more), advance):
+                start = len(reader.places)
                 reader.add(number, batch)
+                if further is not None:
+                    found = batch.columns[len(columns.all) :]
+                    declared = shard.label_names.get(more[0], ())
+                    further.add(found, partial(reader.place, start), declared)
     return reader.finish()
 
 
@@ -101,7 +134,7 @@ class _Reader:
 
     def __init__(self, part: Part, columns: Columns) -> None:
         self._part, self._columns = part, columns
-        self._places = Places(part.shards)
+        self.places = Places(part.shards)
         self._writers = [TextWriter() for _ in columns.text]
         self._labels: LabelReader | None = None
         if columns.label is not None:
@@ -110,12 +143,9 @@ class _Reader:
         self._first_empty = ""
 
     def add(self, shard: int, batch: Batch) -> None:
-        start = len(self._places)
-        self._places.add(shard, batch.lines)
-
-        def place(row: int) -> str:
-            return self._places[start + row]
-
+        start = len(self.places)
+        self.places.add(shard, batch.lines)
+        place = partial(self.place, start)
         texts = [
             self._texts(name, values, place)
             for name, values in zip(self._columns.text, batch.columns, strict=False)
@@ -136,7 +166,11 @@ class _Reader:
         if self._labels is not None and self._columns.label is not None:
             names = self._part.shards[shard].label_names.get(self._columns.label)
             with self._columns.about_label():
-                self._labels.add(batch.columns[-1], place, names)
+                self._labels.add(batch.columns[len(self._columns.text)], place, names)
+
+    def place(self, start: int, row: int) -> str:
+        """Where the row stands that is ``row`` rows after ``start``."""
+        return self.places[start + row]
 
     def _texts(self, name: str, values: list[Any], place: Callable[[int], str]) -> list[str]:
         return [
@@ -155,7 +189,7 @@ class _Reader:
         return str(value).strip()
 
     def finish(self) -> Table:
-        rows, name = len(self._places), self._part.name
+        rows, name = len(self.places), self._part.name
         if not rows:
             raise TinybertError(f"{name} has a header and no rows: add rows")
         if self._empty:
@@ -166,7 +200,7 @@ class _Reader:
                 )
         texts = Texts([writer.finish() for writer in self._writers])
         labels = None if self._labels is None else self._labels.finish()
-        return Table(name, texts, labels, self._places)
+        return Table(name, texts, labels, self.places)
 
 
 @contextmanager
