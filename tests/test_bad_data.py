@@ -139,7 +139,7 @@ FILES: list[tuple[str, str]] = [
 TASKS: list[tuple[str, str]] = [
     # what kind of task
     (f"{SHAPED} --task clasification", "--task clasification is unknown: did you mean class"),
-    (f"{SHAPED} --task mood --text text", "say classification or regression, or nothing; 'mood'"),
+    (f"{SHAPED} --task mood --text text", "or question-answering, or nothing; 'mood'"),
     (f"{SHAPED} --task sst-22", "'sst-22' is no task of GLUE: did you mean sst-2?"),
     (f"{SHAPED} --data words.csv --task regression", "label 'good' is no finite number"),
     (f"{SHAPED} --data words.csv --metric pearson", "'good' is no finite number, and regression"),

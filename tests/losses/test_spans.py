@@ -56,7 +56,9 @@ def test_what_is_not_asked_changes_nothing() -> None:
     noise = torch.where(asked.unsqueeze(-1), logits, torch.tensor(1e4)).requires_grad_()
     other = torch.where(asked.unsqueeze(-1), teacher, torch.tensor(-1e4))
     soft = span_cross_entropy(noise, other, asked).mean()
-    assert float(soft.detach()) == pytest.approx(float(span_cross_entropy(logits, teacher, asked).mean()))
+    assert float(soft.detach()) == pytest.approx(
+        float(span_cross_entropy(logits, teacher, asked).mean())
+    )
     (soft + span_label_loss(noise, labels, asked).mean()).backward()
     assert noise.grad is not None
     assert not noise.grad[~asked].any()

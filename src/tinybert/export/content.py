@@ -16,6 +16,7 @@ from tinybert import settings as all_settings
 from tinybert.export.figures import Results, number, part, scored, seeds
 from tinybert.export.markdown import bullets, escaped, fenced, last_part, table
 from tinybert.export.stages import made_the_student, terms_told
+from tinybert.settings.kinds import word_task
 
 __all__ = [
     "labels_table",
@@ -148,8 +149,11 @@ def limits(results: Results, *, licence: bool) -> str:
     if rows is not None:
         told.append(f"It learnt from {rows:,.0f} rows; texts unlike them were not measured.")
     longest = max_length(results)
+    asked = str(part(results, "settings").get("task") or "")
     if longest is not None and "corpus" in part(results, "settings"):
         told.append(f"It learnt from blocks of at most {longest:,} tokens.")
+    elif longest is not None and word_task(asked) == "question-answering":
+        told.append(f"Passages were read in windows of {longest:,} tokens, which overlap.")
     elif longest is not None:
         told.append(f"Texts were cut to {longest:,} tokens, in training and in every score.")
     scores = scored(results, "student")

@@ -39,7 +39,7 @@ def run_evaluate(settings: EvaluateSettings, reporter: Reporter) -> dict[str, An
     settings = as_asked(settings)
     path = required(settings.model, "--model", "the model")
     if settings.similarity is not None:
-        return run_similarity(settings, reporter)
+        return run_similarity(settings.settled(questions=False), reporter)
     if settings.task is None:
         required(settings.data, "--data", "the file of rows")
     else:
@@ -47,6 +47,7 @@ def run_evaluate(settings: EvaluateSettings, reporter: Reporter) -> dict[str, An
     check_json(settings.json)
     if (answering := head_of(path)) in ("tokens", "spans"):
         return _evaluate_words(settings, path, answering, reporter)
+    settings = settings.settled(questions=False)
     model, tokenizer, names = load_with_head(path, settings.max_length)
     # The rows' class numbers are in their own order; the model's outputs are put into it.
     order: list[int] | None = None

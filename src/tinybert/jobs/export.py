@@ -99,6 +99,7 @@ def run_export(settings: ExportSettings, reporter: Reporter) -> dict[str, Any]:
     for form in asked:
         needs(*_PACKAGES[form])
     _check_kept(path, settings)
+    settings = settings.settled(questions=head_of(path) == "spans")
     calibration = _calibration_texts(settings, reporter)
     name, whole = _name(path), None
     trained, told = trained_facts(path), ""  # a directory that is cut holds no results

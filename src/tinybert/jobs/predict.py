@@ -23,7 +23,7 @@ from tinybert.errors import TinybertError
 from tinybert.evaluation import predict, scores_of
 from tinybert.jobs.common import required
 from tinybert.jobs.row_tasks import as_asked, read_for, scores_on
-from tinybert.jobs.word_tasks import longest, read_answered, word_tokens
+from tinybert.jobs.word_tasks import read_answered, word_tokens
 from tinybert.measure.latency import check_length
 from tinybert.outputs import whole_file
 from tinybert.progress import Reporter
@@ -68,10 +68,11 @@ def run_predict(settings: PredictSettings, reporter: Reporter) -> dict[str, Any]
     path = required(settings.model, "--model", "the model")
     output = Path(required(settings.output, "--output", "the output"))
     if settings.task is not None:
-        return _answer_glue(settings, path, output, reporter)
+        return _answer_glue(settings.settled(questions=False), path, output, reporter)
     required(settings.data, "--data", "the file of rows")
     if (answering := head_of(path)) in ("tokens", "spans"):
         return _answer_words(settings, path, answering, output, reporter)
+    settings = settings.settled(questions=False)
     if settings.metric is not None and settings.label is None:
         raise TinybertError("--metric scores against labels: name their column with --label.")
     write = _writer(output, settings.overwrite)
@@ -122,7 +123,7 @@ def load_for_words(
     check_head(path, answering)
     names = head_labels(path)
     model = load_encoder(path, labels=names, answering=answering)
-    length = longest(settings, answering, model)
+    length = settings.settled(questions=answering == "spans").max_length
     check_length(model, length)
     return model, tokenizer, names, length
 

@@ -197,7 +197,8 @@ def _own(
 
 
 def _check_glue(task: str, kinds: list[str]) -> None:
-    if near := difflib.get_close_matches(task.strip().casefold(), kinds, n=1):
+    known = [*kinds, "ner", "squad"]
+    if near := difflib.get_close_matches(task.strip().casefold(), known, n=1):
         raise TinybertError(f"--task {task} is unknown: did you mean {near[0]}?")
     try:
         find_glue_task(task)

@@ -76,6 +76,11 @@ def task_teacher(
             )
         names = tuple(given)
     if answering == "spans":  # starts and ends are what they are
+        if settings.teacher_labels is not None:
+            raise TinybertError(
+                "--teacher-labels names classes, and a question-answering model has none: leave it "
+                "out."
+            )
         return _loaded(path, names, False, answering), rows
     rows = _settled(rows, names)
     if given is not None and not says_nothing(rows.task.label_names):

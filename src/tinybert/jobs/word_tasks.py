@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from tinybert.batching import TokenRows
 from tinybert.errors import TinybertError
@@ -22,7 +22,7 @@ from tinybert.settings import (
     PredictSettings,
     QuestionSettings,
 )
-from tinybert.settings.kinds import QUESTION_LENGTH, word_task
+from tinybert.settings.kinds import word_task
 from tinybert.task_heads import HEADS, Answering
 from tinybert.tasks.questions import (
     QuestionReading,
@@ -37,7 +37,6 @@ from tinybert.tasks.task import Rows, Task, TaskData
 
 __all__ = [
     "agreement_between",
-    "longest",
     "read_answered",
     "read_words",
     "refuse_words",
@@ -112,13 +111,6 @@ def read_answered(
     for note in notes:
         reporter.say(note)
     return task, rows
-
-
-def longest(settings: _Scored, answering: Answering, model: PreTrainedModel) -> int:
-    """Tokens a row at most, where they depend on what the model answers."""
-    if settings.length_given or answering != "spans":
-        return settings.max_length
-    return QUESTION_LENGTH
 
 
 def word_tokens(

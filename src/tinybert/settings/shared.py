@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from tinybert.settings.base import Checked, setting
 from tinybert.settings.kinds import QUESTION_LENGTH, ROW_LENGTH, word_task
@@ -118,6 +118,11 @@ class LossSettings(Checked):
     embedding_weight: float = setting(1.0, "λ of the embedding output", "losses", least=0)
 
 
+def _is_open(value: int | None) -> bool:
+    """Whether a number that is settled before it is used has not been given."""
+    return value is None
+
+
 @dataclass
 class RowSettings(Checked):
     """How rows are read."""
@@ -147,12 +152,11 @@ class RowSettings(Checked):
         usual=ROW_LENGTH,
     )
 
-    def __post_init__(self) -> None:
-        self.length_given = self.max_length is not None
-        if not self.length_given:
-            asked = word_task(getattr(self, "task", None))
-            self.max_length = QUESTION_LENGTH if asked == "question-answering" else ROW_LENGTH
-        super().__post_init__()
+    def settled(self, *, questions: bool) -> Self:
+        """With the usual ``max_length`` where none is given: of rows, or of questions."""
+        if not _is_open(self.max_length):
+            return self
+        return replace(self, max_length=QUESTION_LENGTH if questions else ROW_LENGTH)
 
 
 @dataclass
@@ -220,3 +224,9 @@ class DataSettings(RowSettings):
     rows: int | None = setting(
         None, "train on so many rows at most, drawn by the seed", "data", least=10
     )
+
+    def __post_init__(self) -> None:
+        if _is_open(self.max_length):
+            asked = word_task(self.task)
+            self.max_length = QUESTION_LENGTH if asked == "question-answering" else ROW_LENGTH
+        super().__post_init__()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 __all__ = ["Span", "best_spans"]
@@ -42,11 +43,9 @@ def best_spans(
     if not tokens:
         return []
     widths = min(max_tokens, tokens)
-    sums = np.full((tokens, widths), -np.inf)
-    for width in range(widths):
-        last = tokens - width
-        sums[:last, width] = starts[:last].astype(np.float64) + ends[width:]
-    flat = sums.reshape(-1)
+    beyond = np.full(widths - 1, -np.inf)
+    last = sliding_window_view(np.concatenate([ends.astype(np.float64), beyond]), widths)
+    flat = (starts.astype(np.float64)[:, None] + last).reshape(-1)  # row: start, column: width
     order: NDArray[np.int64]
     if count == 1:
         order = np.array([flat.argmax()])

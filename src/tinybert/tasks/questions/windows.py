@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -153,27 +153,26 @@ def _labels(
 def _check_room(
     tokenizer: PreTrainedTokenizerBase,
     piece: list[tuple[str, ...]],
-    ids: object,
+    ids: Sequence[str],
     max_length: int,
     stride: int,
 ) -> None:
     """Refuse a question that leaves a window of its passage no room to go on."""
     special = tokenizer.num_special_tokens_to_add(pair=True)
-    asked, read = (
-        tokenizer(
-            [row[place] for row in piece],
-            add_special_tokens=False,
-            return_attention_mask=False,
-            verbose=False,
-        )["input_ids"]
-        for place in (0, 1)
-    )
-    for row, (question, passage) in enumerate(zip(asked, read, strict=True)):
-        room = max_length - special - len(question)
-        if len(passage) > room and room <= stride:
-            left = f"{room} of {max_length}" if room > 0 else f"none of {max_length}"
-            raise TinybertError(
-                f"question {ids[row]} ({piece[row][0][:40]}) has {len(question)} tokens and "  # type: ignore[index]
-                f"leaves {left} for its passage, where windows share {stride}: give a greater "
-                "--max-length or a smaller --stride"
-            )
+
+    def lengths(texts: list[str]) -> list[int]:
+        encoded = tokenizer(
+            texts, add_special_tokens=False, return_attention_mask=False, verbose=False
+        )
+        return [len(tokens) for tokens in encoded["input_ids"]]
+
+    for row, asked in enumerate(lengths([question for question, _ in piece])):
+        room = max_length - special - asked
+        if room > stride or lengths([piece[row][1]])[0] <= room:
+            continue
+        left = f"{room} of {max_length}" if room > 0 else f"none of {max_length}"
+        raise TinybertError(
+            f"question {ids[row]} ({piece[row][0][:40]}) has {asked} tokens and leaves {left} for "
+            f"its passage, where windows share {stride}: give a greater --max-length or a smaller "
+            "--stride"
+        )
