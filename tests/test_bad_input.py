@@ -161,7 +161,7 @@ BAD: list[tuple[str, str]] = [
     (f"{DISTILL} --student large", "'large' is no student shape: give layers x width"),
     (f"{DISTILL} --student 9x16", "choose a student of at most 4 layers"),
     (f"{DISTILL} --student foreign", "different vocabularies (25 and 60 pieces)"),
-    (f"{DISTILL} --student renamed", "tokenizers that differ"),
+    (f"{GENERAL} --student renamed", "tokenizers that differ, and here their tokens"),
     (f"{DISTILL} --student five-heads --attention-transfer heads", "has 5 attention heads and its"),
     (f"{DISTILL} --student elsewhere", "lead to width 48, but the teacher has 32"),
     (f"{DISTILL} --student no-model", "it has no config.json"),

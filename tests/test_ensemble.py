@@ -76,6 +76,9 @@ def test_starts_and_ends_are_shares_of_the_passage() -> None:
     loss = span_cross_entropy(student, found, asked, 2.0).mean()
     each = [span_cross_entropy(student, one, asked, 2.0).mean() for one in logits]
     torch.testing.assert_close(loss, sum(each) / 3)
+    # One teacher counted twice answers as it does alone, on any scale that windows share.
+    twice = both._mean([logits[0], logits[0]], {"asked": asked})
+    torch.testing.assert_close(twice[asked], logits[0][asked])
 
 
 def test_sets_have_the_mean_of_each_labels_probability() -> None:

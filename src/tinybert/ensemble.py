@@ -25,6 +25,9 @@ __all__ = ["Ensemble", "mean_logits", "mean_set_logits"]
 def mean_logits(logits: Sequence[Tensor], temperature: float = 1.0, dim: int = -1) -> Tensor:
     """Logits whose softmax at ``temperature`` is the mean of those of each teacher.
 
+    Their level is the mean of the teachers' levels: of one teacher, however often it is counted,
+    they are its own. Spans of several windows are compared by it.
+
     Args:
         logits: of each teacher, (rows, classes) or (rows, length, classes), of one order of
             classes; -inf where a choice is none.
@@ -41,8 +44,10 @@ def mean_logits(logits: Sequence[Tensor], temperature: float = 1.0, dim: int = -
     """
     dtype = torch.float64 if any(one.dtype == torch.float64 for one in logits) else torch.float32
     stacked = torch.stack([one.to(dtype) for one in logits]) / temperature
-    each = torch.log_softmax(stacked, dim=dim + (dim >= 0))
-    return temperature * (torch.logsumexp(each, dim=0) - torch.tensor(len(logits)).log())
+    along = dim + (dim >= 0)
+    levels = torch.logsumexp(stacked, dim=along, keepdim=True)
+    mean = torch.logsumexp(stacked - levels, dim=0) - torch.tensor(len(logits)).log()
+    return temperature * (mean + levels.mean(dim=0))
 
 
 def mean_set_logits(logits: Sequence[Tensor], temperature: float = 1.0) -> Tensor:

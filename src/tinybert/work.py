@@ -32,7 +32,15 @@ __all__ = [
 LOCK = ".lock"
 
 # Settings that records of earlier versions lack, and what was done there.
-_CAME_LATER: Mapping[str, Any] = {"attention_transfer": "auto", "ensemble": []}
+_CAME_LATER: Mapping[str, Any] = {
+    "attention_transfer": "auto",
+    "ensemble": [],
+    "corpus": [],
+    "max_answer_length": 30,
+    "n_best": 1,
+    "no_answer": "auto",
+    "null_threshold": 0.0,
+}
 
 
 class Hold:

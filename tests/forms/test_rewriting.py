@@ -32,7 +32,7 @@ def graph(weight: NDArray[Any], table: NDArray[Any] | None = None) -> Any:
     constants = {"table": table, "W": weight, "V": np.eye(OUTPUTS, dtype=np.float32)}
     constants["b"] = np.arange(OUTPUTS, dtype=np.float32)
     nodes = [
-        helper.make_node("Gather", ["table", "ids"], ["x"], name="embeddings.word/Gather_0"),
+        helper.make_node("Gather", ["table", "input_ids"], ["x"], name="embeddings.word/Gather_0"),
         helper.make_node("MatMul", ["x", "W"], ["product"], name=NAMES[0]),
         helper.make_node("Gemm", ["product", "V", "b"], ["y"], name=NAMES[1], transB=1),
     ]
@@ -40,7 +40,7 @@ def graph(weight: NDArray[Any], table: NDArray[Any] | None = None) -> Any:
     made = helper.make_graph(
         nodes,
         "graph",
-        [info("ids", onnx.TensorProto.INT64, ["rows"])],
+        [info("input_ids", onnx.TensorProto.INT64, ["rows"])],
         [info("y", onnx.TensorProto.FLOAT, ["rows", OUTPUTS])],
         [tensor(value, name) for name, value in constants.items()],
     )
@@ -50,7 +50,7 @@ def graph(weight: NDArray[Any], table: NDArray[Any] | None = None) -> Any:
 def run(model: Any, ids: NDArray[Any]) -> NDArray[Any]:
     onnx.checker.check_model(model)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    found: NDArray[Any] = session.run(["y"], {"ids": ids})[0]
+    found: NDArray[Any] = session.run(["y"], {"input_ids": ids})[0]
     return found
 
 
@@ -195,15 +195,16 @@ def test_four_bits_are_an_eighth_and_each_number_the_nearest(width: int) -> None
 
 
 def test_four_bits_are_for_the_vocabulary_alone() -> None:
-    """The largest table; what is left in float32 stays there."""
+    """The table of ``input_ids``, however many places there are; what is left stays float32."""
     rng = np.random.default_rng(1)
     table = rng.normal(size=(ROWS, WIDTH)).astype(np.float32)
     made = graph(np.eye(WIDTH, OUTPUTS, dtype=np.float32), table)
-    small = rng.normal(size=(ROWS // 2, WIDTH)).astype(np.float32)
-    made.graph.initializer.append(onnx.numpy_helper.from_array(small, "small"))
-    node = onnx.helper.make_node("Gather", ["small", "ids"], ["z"], name="embeddings.place")
+    places = rng.normal(size=(2 * ROWS, WIDTH)).astype(np.float32)
+    tensors = {"places": places, "numbers": np.arange(3)}
+    made.graph.initializer.extend(onnx.numpy_helper.from_array(t, n) for n, t in tensors.items())
+    node = onnx.helper.make_node("Gather", ["places", "numbers"], ["z"], name="embeddings.place")
     made.graph.node.append(node)
     names = {each.name for each in int8_tables(made, nothing, bits=4).graph.initializer}
-    assert {"table_int4", "small_int8"} <= names
+    assert {"table_int4", "places_int8"} <= names
     kept = int8_tables(graph(np.eye(WIDTH, OUTPUTS, dtype=np.float32), table), bool, bits=4)
     assert "table" in {each.name for each in kept.graph.initializer}

@@ -129,7 +129,13 @@ def write_int8(
         graph = products_by_blocks(graph, stays)
     else:
         graph = _by_library(graph, source, way, left, calibration, advance)
-    save_graph(int8_tables(graph, stays, bits=table_bits), target)
+    graph = int8_tables(graph, stays, bits=table_bits)
+    if table_bits == 4 and all(not each.name.endswith("_int4") for each in graph.graph.initializer):
+        raise TinybertError(
+            "the graph looks its pieces up in no table that could have 4 bits a number: leave "
+            "--table-bits out."
+        )
+    save_graph(graph, target)
     return Quantised(way, len(found) - len(left), len(left), tuple(kept), table_bits)
 
 

@@ -20,6 +20,7 @@ Left = Callable[[str], bool]  # names a node's part → whether it stays in floa
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers?|blocks?|h|albert_layers)\.(\d+)(?=\.|/|$)")
 _SMALL = 1 << 14  # a table of fewer numbers, such as that of token types, is not worth a scale
+_SAME_NUMBERS = ("Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze")
 _MIDDLE = 8  # stands for 0 among the sixteen numbers of four bits
 _TINIEST = 1e-9  # keeps a row of zeros from being divided by zero
 
@@ -69,6 +70,13 @@ class _Graph:
     def value(self, name: str) -> Array:
         found: Array = self._onnx.numpy_helper.to_array(self.constants[name])
         return found
+
+    def comes_from(self, name: str, given: str) -> bool:
+        """Whether ``name`` is the input ``given``, but for its type and shape."""
+        made = {output: node for node in self.model.graph.node for output in node.output}
+        while name in made and made[name].op_type in _SAME_NUMBERS:
+            name = made[name].input[0]
+        return name == given
 
     def weight(self, node: Any) -> Array | None:
         """(in, out) float32, where ``node`` is a product with a constant matrix."""
@@ -121,26 +129,26 @@ def int8_tables(model: Any, left: Left, *, bits: int = 8) -> Any:
     Args:
         model: an ``onnx.ModelProto``; it is changed and returned.
         left: of a part, whether it stays.
-        bits: of a number in the table of most rows, that of the vocabulary: 8, or 4, two of which
-            share a byte. The others have 8.
+        bits: of a number in the vocabulary's table, that which ``input_ids`` are looked up in: 8,
+            or 4, two of which share a byte. The others have 8.
     """
     graph = _Graph(model)
-    found = [node for node in graph.old_nodes() if _looks_up(node, graph)]
-    vocabulary = max((len(graph.value(node.input[0])) for node in found), default=0)
     for node in graph.old_nodes():
-        table = graph.value(node.input[0]) if node in found else None
-        if table is None or table.size < _SMALL or left(part_of(node.name)):
+        table = graph.value(node.input[0]) if _looks_up(node, graph) else None
+        halves = table is not None and bits == 4 and graph.comes_from(node.input[1], "input_ids")
+        small = table is not None and table.size < _SMALL and not halves
+        if table is None or small or left(part_of(node.name)):
             graph.keep(node)
             continue
         name, asked, output = node.input[0], node.input[1], node.output[0]
-        if bits == 4 and len(table) == vocabulary:
+        if halves:
             columns, rows = _looked_up_by_halves(graph, name, asked, output, table)
         else:
             columns = np.maximum(np.abs(table).max(axis=0, keepdims=True), _TINIEST)
             integers, rows = _symmetric(table / columns, axis=1, top=127)
             given = [graph.constant(f"{name}_int8", integers), asked]
             graph.add("Gather", given, f"{output}_integers")
-        zero = np.uint8(_MIDDLE) if bits == 4 and len(table) == vocabulary else np.int8(0)
+        zero = np.uint8(_MIDDLE) if halves else np.int8(0)
         given = [
             f"{output}_integers",
             graph.constant(f"{name}_columns", columns.reshape(-1).astype(np.float32)),

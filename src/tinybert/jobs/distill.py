@@ -104,8 +104,11 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
             "the label column with --label."
         )
     settings, fitted = chosen_student(settings, teacher, len(rows.train), reporter)
-    own = own_tokenizer(settings, tokenizer, data.train.texts, reporter)
-    if own is not None and rows.test.reading is not None:
+    asked_own = settings.tokenizer is not None or settings.vocabulary_size is not None
+    own = None
+    if rows.test.reading is None or not asked_own:
+        own = own_tokenizer(settings, tokenizer, data.train.texts, reporter)
+    if rows.test.reading is not None and (asked_own or own is not None):
         raise TinybertError(
             "a student with a tokenizer of its own is for classification and regression so far, "
             f"not for {rows.task.kind}: leave --tokenizer and --vocabulary-size out, or give a "
