@@ -138,6 +138,14 @@ def test_a_student_of_two_teachers(place: Path, tmp_path: Path) -> None:
     assert "each" not in alone["teacher"]
     assert "answers of 2 teachers" in (tmp_path / "student" / "README.md").read_text()
     assert results["inputs"]["teacher weights"] == alone["inputs"]["teacher weights"]
+    # A page made later shows what the teachers answered together, or nothing of it.
+    student = tmp_path / "student"
+    differ = "answers, and these were not kept"
+    tinybert.report(run=student, overwrite=True, latency=False, quiet=True)
+    assert differ not in (student / "report.html").read_text()
+    (student / "answers.npz").unlink()
+    tinybert.report(run=student, overwrite=True, latency=False, quiet=True)
+    assert differ in (student / "report.html").read_text()
     # States are learned from the first alone: until there is an answer, both runs are one.
     logs = [(tmp_path / name / "log.jsonl").read_text() for name in ("student", "alone")]
     losses = [

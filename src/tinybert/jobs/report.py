@@ -25,7 +25,9 @@ from tinybert.measure.latency import longest_input
 from tinybert.outputs import whole_file
 from tinybert.progress import Reporter
 from tinybert.reporting import (
+    ANSWERS_FILE,
     REPORT_FILE,
+    WORDS_FILE,
     Answers,
     Contents,
     FinishedRun,
@@ -128,12 +130,20 @@ def gathered(
     student, tokenizer = _student(run)
     if teacher is None:
         teacher = _teacher(run, settings, missing, reporter)
+    # What several teachers answered together none of them does alone: it is kept, or not shown.
+    answering = teacher
+    kept = any((run.directory / name).is_file() for name in (ANSWERS_FILE, WORDS_FILE))
+    if run.settings.get("ensemble") and not kept:
+        answering = None
+        missing["differ"] = (
+            "The student learned the mean of several teachers' answers, and these were not kept."
+        )
     in_rows = run.has_head and run.answering == "rows" and not run.ranked
     if run.answering != "rows" or run.ranked:
-        contents.told = _told(run, settings, student, teacher, tokenizer, missing, reporter)
+        contents.told = _told(run, settings, student, answering, tokenizer, missing, reporter)
     rows = _rows(run, settings, tokenizer, missing, reporter) if in_rows else None
     if in_rows:
-        contents.answers = _answers(run, student, teacher, rows, missing, reporter)
+        contents.answers = _answers(run, student, answering, rows, missing, reporter)
         if rows is not None and contents.answers is not None:
             if contents.answers.rows == rows.tokens.fingerprint():
                 contents.texts = rows.texts
