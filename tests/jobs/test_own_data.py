@@ -199,12 +199,3 @@ def test_an_unfinished_run_is_seen_before_a_teacher_is_made(data: Path, tmp_path
     with pytest.raises(TinybertError, match="unfinished run"):
         tinybert.distill(teacher=encoder, data=data, output=tmp_path / "student", **QUICK)
     assert not (tmp_path / "student-teacher").exists()
-
-
-def test_several_labels_a_row_are_refused(data: Path, tmp_path: Path) -> None:
-    teacher = tiny.saved_classifier(tmp_path / "teacher", layers=4, width=32)
-    file = teacher / "config.json"
-    config = json.loads(file.read_text()) | {"problem_type": "multi_label_classification"}
-    file.write_text(json.dumps(config))
-    with pytest.raises(TinybertError, match="several labels to a row"):
-        tinybert.distill(teacher=teacher, data=data, output=tmp_path / "student", **QUICK)

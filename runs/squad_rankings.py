@@ -1,6 +1,6 @@
 """SQuAD's questions as rankings: the sentence with the answer among others of its article.
 
-    python benchmarks/squad_rankings.py DIRECTORY_OF_SQUAD OUTPUT
+    python runs/squad_rankings.py DIRECTORY_OF_SQUAD OUTPUT
 
 Writes ``train.csv``, ``dev.csv`` and ``test.csv`` with a query, a passage and its relevance a row,
 five passages a query, of which one is relevant. Training queries are of the training file, the
