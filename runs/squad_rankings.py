@@ -82,7 +82,7 @@ def main() -> None:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("query", "passage", "relevance"))
             writer.writerows(row for rows in chosen for row in rows)
-        print(f"{name}: {len(chosen)} queries of {len(part)} articles")
+        print(f"{name}: {len(chosen)} queries of {len(part)} articles")  # noqa: T201 - a script of its own
 
 
 if __name__ == "__main__":
