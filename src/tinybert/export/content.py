@@ -150,7 +150,7 @@ def limits(results: Results, *, licence: bool) -> str:
         told.append(f"It learnt from {rows:,.0f} rows; texts unlike them were not measured.")
     longest = max_length(results)
     asked = str(part(results, "settings").get("task") or "")
-    if longest is not None and "corpus" in part(results, "settings"):
+    if longest is not None and not asked:  # a run on raw text has no task
         told.append(f"It learnt from blocks of at most {longest:,} tokens.")
     elif longest is not None and word_task(asked) == "question-answering":
         told.append(f"Passages were read in windows of {longest:,} tokens, which overlap.")

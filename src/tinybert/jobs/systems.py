@@ -231,7 +231,7 @@ def _formula(objectives: Sequence[Objective]) -> str:
         extra = {
             f.name: getattr(term, f.name)
             for f in fields(term)
-            if f.name not in common and getattr(term, f.name) != 1
+            if f.name not in common and getattr(term, f.name) not in (None, 1)
         }
         many = sum(other.kind == term.kind for other in objectives[0].terms) > 1
         weight = "" if term.weight == 1 else f"{term.weight:.3g} "
