@@ -17,7 +17,11 @@ import tinybert
 from support import pages, tiny, words
 from tinybert.cli import main
 from tinybert.errors import TinybertError
+from tinybert.jobs.exported_scales import calibration_rows, calibration_tokens
+from tinybert.progress import Reporter
 from tinybert.reporting import REPORT_FILE, WORDS_FILE
+from tinybert.settings import ExportSettings
+from tinybert.task_heads import Answering
 from tinybert.tasks.tagging import entity_scores
 from tinybert.training import DistillationTrainer
 
@@ -218,6 +222,40 @@ def test_an_export_gives_starts_and_ends(made: Path, tmp_path: Path) -> None:
     assert found["output_names"] == ["start_logits", "end_logits"]
 
 
+@pytest.mark.parametrize("head", ["tokens", "spans"])
+def test_static_scales_from_rows_of_these_tasks(tmp_path: Path, head: Answering) -> None:
+    """Without labels too, though a classifier's texts are one a cell."""
+    pytest.importorskip("onnxruntime")
+    if head == "tokens":
+        model: Any = words.tagger()
+        rows = [{"tokens": [word for word, _ in one]} for one in words.tagged(12, 5)]
+        (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        data, count = tmp_path / "rows.jsonl", 12
+    else:
+        model, data, count = words.answerer(), words.squad(tmp_path / "rows.json", 6, 5), 12
+        told = json.loads(data.read_text())
+        for paragraph in told["data"][0]["paragraphs"]:
+            for asked in paragraph["qas"]:
+                del asked["answers"]
+        data.write_text(json.dumps(told))
+    model.save_pretrained(tmp_path / "model")
+    tiny.tokenizer().save_pretrained(tmp_path / "model")
+    asked: dict[str, Any] = {"calibration": str(data), "int8": "static", "max_length": 24}
+    path, quiet = str(tmp_path / "model"), Reporter(quiet=True)
+    settings = ExportSettings(**asked)
+    given = calibration_rows(path, head, settings, quiet)
+    assert given is not None
+    tokens = calibration_tokens(given, model, tiny.tokenizer(), settings, quiet)
+    assert tokens.labels is None
+    assert tokens.reading is not None
+    assert len(tokens.reading) == count <= len(tokens)
+    if head == "tokens":
+        found = tinybert.export_model(
+            model=path, to=["int8"], output=tmp_path / "forms", quiet=True, **asked
+        )
+        assert found["int8"]["way"] == "static"
+
+
 def test_resume_changes_nothing(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,6 +346,16 @@ REFUSED = {
     ),
     "evaluate --model tagger --task mrpc": "--task is for GLUE's tasks, and the model is a token",
     "evaluate --model answerer --data squad --max-length 4000": "tokens at most",
+    "export tagger --task sst-2 --output out": "--task is for GLUE's tasks, and the model is a tok",
+    "export answerer --task squad --output out": "leave it out and give rows with --data.",
+    "export tagger --label tags --output out": (
+        "--label tags is for rows to score, and none are given: name them with --data"
+    ),
+    "export answerer --metric exact_match --output out": "or leave --metric out.",
+    "export classifier --label label --output out": "or leave --label out.",
+    "predict --model answerer --data squad --metric exact_match --output out.jsonl": (
+        "--metric scores against labels: name their column with --label."
+    ),
     "predict --model tagger --data tags --output out.csv": "give a file that ends in .jsonl",
     "finetune --task squad --model encoder --data squad --max-length 7 --stride 4 --output out": (
         "for its passage, where windows share 4"

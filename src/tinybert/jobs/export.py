@@ -21,6 +21,7 @@ from tinybert.forms.sentences import SENTENCES
 from tinybert.jobs.common import described, plain_settings, required, versions
 from tinybert.jobs.evaluate import scored_parts
 from tinybert.jobs.exported_forms import Maker, Scored
+from tinybert.jobs.exported_scales import calibration_rows, calibration_tokens
 from tinybert.jobs.exported_vectors import Vectors
 from tinybert.jobs.predict import (
     check_glue_flags,
@@ -31,7 +32,7 @@ from tinybert.jobs.predict import (
 )
 from tinybert.jobs.row_tasks import as_asked, row_tokens
 from tinybert.jobs.similarity import read_pairs
-from tinybert.jobs.word_tasks import read_answered, word_tokens
+from tinybert.jobs.word_tasks import read_answered, refuse_glue, word_tokens
 from tinybert.measure.latency import longest_input
 from tinybert.measure.parameters import parameters
 from tinybert.outputs import check_output, check_space, whole_directory, write_json_whole
@@ -41,9 +42,6 @@ from tinybert.sentence_modules import MODULES_FILE, read_head, write_head
 from tinybert.settings import ExportSettings
 from tinybert.task_heads import Answering
 from tinybert.tasks.glue.facts import find_glue_task
-from tinybert.tasks.reading.columns import choose_columns
-from tinybert.tasks.reading.rows import read_part
-from tinybert.tasks.reading.sources import open_source
 from tinybert.teachers import (
     has_head,
     head_labels,
@@ -103,8 +101,12 @@ def run_export(settings: ExportSettings, reporter: Reporter) -> dict[str, Any]:
     for form in asked:
         needs(*_PACKAGES[form])
     _check_kept(path, settings)
-    settings = settings.settled(questions=head_of(path) == "spans")
-    calibration = _calibration_texts(settings, reporter)
+    head = head_of(path)
+    if head in ("tokens", "spans"):
+        refuse_glue(settings.task, head)
+    _check_scored(head, settings)
+    settings = settings.settled(questions=head == "spans")
+    calibration = calibration_rows(path, head, settings, reporter)
     name, whole = _name(path), None
     trained, told = trained_facts(path), ""  # a directory that is cut holds no results
     with tempfile.TemporaryDirectory(prefix="tinybert-export-") as scratch:
@@ -118,10 +120,15 @@ def run_export(settings: ExportSettings, reporter: Reporter) -> dict[str, Any]:
         check_space(output, 4 * parameters(source.model) * (len(asked) + 1))
         with whole_directory(output, settings.overwrite) as partial:
             _save_beside(source, partial)
+            scales = source.rows if settings.int8 == "static" else None
+            if calibration is not None:
+                scales = calibration_tokens(
+                    calibration, source.model, source.tokenizer, settings, reporter
+                )
             maker = Maker(
                 source.model,
                 source.rows,
-                _calibration(source, settings, calibration),
+                scales,
                 source.scored,
                 partial,
                 Path(scratch),
@@ -187,6 +194,18 @@ def _check_kept(path: str, settings: ExportSettings) -> None:
     for kept in settings.int8_keep:
         if kept not in there:
             raise TinybertError(no_part(kept, layers))
+
+
+def _check_scored(head: Answering | None, settings: ExportSettings) -> None:
+    """Refuse what says how rows are scored where a model has none to be scored on."""
+    if head is None or settings.data is not None or settings.task is not None:
+        return
+    for flag, value in (("--label", settings.label), ("--metric", settings.metric)):
+        if value is not None:
+            raise TinybertError(
+                f"{flag} {value} is for rows to score, and none are given: name them with --data, "
+                f"or leave {flag} out."
+            )
 
 
 def _source(
@@ -340,26 +359,6 @@ def _sentences(
 ) -> TokenRows:
     longest = longest_input(model) or max_length
     return tokenize(tokenizer, [(text,) for text in SENTENCES], min(max_length, longest))
-
-
-def _calibration_texts(settings: ExportSettings, reporter: Reporter) -> Any:
-    """The texts of ``--calibration``, read before the work; None where none are named."""
-    if settings.calibration is None:
-        return None
-    opened = open_source(settings.calibration, reporter)
-    found = opened.whole or next(iter(opened.parts.values()))
-    columns = choose_columns(found, settings.text, None, [])
-    return read_part(found, columns, "calibration rows", reporter).texts
-
-
-def _calibration(source: _Source, settings: ExportSettings, texts: Any) -> TokenRows | None:
-    """Rows for static scales: those named, else those that are checked on."""
-    if settings.int8 != "static":
-        return None
-    if texts is None:
-        return source.rows
-    longest = longest_input(source.model) or settings.max_length
-    return tokenize(source.tokenizer, texts, min(settings.max_length, longest))
 
 
 def _save_beside(source: _Source, directory: Path) -> None:

@@ -136,7 +136,7 @@ def _answer_words(
     reporter: Reporter,
 ) -> dict[str, Any]:
     """Write an object a line: the tags of a sentence's words, or a question's answer."""
-    if settings.metric is not None and settings.label is None and answering == "tokens":
+    if settings.metric is not None and settings.label is None:
         raise TinybertError("--metric scores against labels: name their column with --label.")
     _writer(output, settings.overwrite)
     if output.suffix.lower() != ".jsonl":

@@ -39,6 +39,7 @@ __all__ = [
     "agreement_between",
     "read_answered",
     "read_words",
+    "refuse_glue",
     "refuse_words",
     "word_tokens",
 ]
@@ -57,6 +58,19 @@ def refuse_words(task: str | None, verb: str, instead: str) -> None:
     """
     if (asked := word_task(task)) is not None:
         raise TinybertError(f"`tinybert {verb}` is not for --task {asked}: {instead}.")
+
+
+def refuse_glue(task: str | None, answering: Answering) -> None:
+    """Say that ``--task`` is not for models that answer in words.
+
+    Raises:
+        TinybertError: ``task`` names anything.
+    """
+    if task is not None:
+        raise TinybertError(
+            f"--task is for GLUE's tasks, and the model is {HEADS[answering].called}: leave it out "
+            "and give rows with --data."
+        )
 
 
 def read_words(settings: FinetuneSettings | DistillSettings, reporter: Reporter) -> TaskData:
@@ -89,11 +103,7 @@ def read_answered(
     guess_label: bool = True,
 ) -> tuple[Task, Rows]:
     """Rows to score or answer with a model of these outputs."""
-    if getattr(settings, "task", None) is not None:
-        raise TinybertError(
-            f"--task is for GLUE's tasks, and the model is {HEADS[answering].called}: leave it out "
-            "and give rows with --data."
-        )
+    refuse_glue(settings.task, answering)
     task: Task
     rows: Rows
     common: dict[str, Any] = {

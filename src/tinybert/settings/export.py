@@ -74,8 +74,9 @@ class ExportSettings(QuestionSettings, RowSettings):
     )
     calibration: str | None = setting(
         None,
-        "texts that static scales are measured on: a file, directory or Hub dataset; default: the "
-        "rows of --data or --task, which are scored too, else embedded sentences",
+        "texts that static scales are measured on (of a model that answers in words tagged words "
+        "or questions, without labels too): a file, directory or Hub dataset; default: the rows of "
+        "--data or --task, which are scored too, else embedded sentences",
         "int8",
     )
     fuse: bool = setting(

@@ -100,6 +100,49 @@ def test_squad_and_rows_are_the_same(tmp_path: Path) -> None:
         assert [*other.labels] == [*rows.labels]
 
 
+def test_answers_that_are_not_known(tmp_path: Path) -> None:
+    """Questions without the key are rows without labels, and not unanswerable ones."""
+    whole = words.squad(tmp_path / "all.json", 3, unanswerable=True)
+    told = json.loads(whole.read_text())
+    asked = [one for paragraph in told["data"][0]["paragraphs"] for one in paragraph["qas"]]
+    del asked[1]["answers"]  # which is impossible: that says it
+    whole.write_text(json.dumps(told))
+    known = read_questions_scored(whole)[1].labels
+    assert known is not None
+    assert [len(answers.texts) for answers in known] == [1, 0] * 3
+    del asked[2]["answers"]
+    (tmp_path / "some.json").write_text(json.dumps(told))
+    for one in asked:
+        one.pop("answers", None)
+        one.pop("is_impossible")
+    (tmp_path / "none.json").write_text(json.dumps(told))
+    without = {name: value for name, value in row().items() if name != "answers"}
+    lines(tmp_path / "some.jsonl", row(), without)
+    lines(tmp_path / "none.jsonl", row(answers=None), without)
+    for name in ("none.json", "none.jsonl"):
+        task, rows, _ = read_questions_scored(tmp_path / name)
+        assert task.label_column is rows.labels is None
+        tokens = tokenize_questions(tiny.tokenizer(), rows, 24, 4)
+        assert isinstance(tokens.reading, QuestionReading)
+        assert tokens.labels is tokens.reading.answers is None
+        assert not tokens.reading.may_be_none
+    data = read_questions(tmp_path / "none.json", dev_share=0.5)
+    assert data.train.labels is data.dev.labels is None
+    for asked_for, more, said in (
+        (("some.json",), {}, r"question 3: question 1-0 \(what .+\) has no 'answers', and others"),
+        (("some.jsonl",), {}, "line 2: question q .+ give an empty list where the passage does"),
+        (("none.jsonl",), {"label": "answers"}, "has no answers in its column 'answers'"),
+        (("all.json", "none.json"), {}, "has no answer column 'answers'"),
+        (("all.json", "none.jsonl"), {}, "has no answers in a column 'answers' to choose by"),
+        (("all.json", "rows.json", "none.jsonl"), {}, "in a column 'answers' to report on"),
+    ):
+        words.squad(tmp_path / "rows.json", 2, 1)
+        with pytest.raises(TinybertError, match=said):
+            read_questions(*(tmp_path / name for name in asked_for), **more)  # type: ignore[arg-type]
+    with pytest.raises(TinybertError, match="has no answers in its column 'answers'"):
+        read_questions_scored(tmp_path / "none.jsonl", label="answers")
+
+
 def test_whole_passages_are_held_out(tmp_path: Path) -> None:
     data = read_questions(words.squad(tmp_path / "a.json", 20), dev_share=0.2)
     passages = [{context for _, context in part.texts} for part in (data.train, data.dev)]
@@ -128,7 +171,7 @@ def test_bad_files(tmp_path: Path) -> None:
     (tmp_path / "empty.json").write_text('{"data": []}')
     (tmp_path / "other.json").write_text('{"data": [{"paragraphs": [{"qas": [{"id": 1}]}]}]}')
     lines(tmp_path / "text.jsonl", {"text": "a", "label": "b"})
-    lines(tmp_path / "good.jsonl", row(), row(context="a brown fox", answers=None))
+    lines(tmp_path / "good.jsonl", row(), row(context="a brown fox", answers=[]))
     for name, said in (
         ("empty.json", "holds no questions"),
         ("other.json", "is not in SQuAD's format, after question 1"),
@@ -192,6 +235,11 @@ def test_a_question_that_fills_its_window(tmp_path: Path) -> None:
     rows = rows_of(0)
     with pytest.raises(TinybertError, match=r"leaves 2 of 8 for its passage, where windows share"):
         tokenize_questions(tiny.tokenizer(), rows, 8, 2)
+    for stride in (10, 11, 12):  # also where every passage would fit
+        with pytest.raises(TinybertError, match="2 of them special, cannot share .+ smaller --str"):
+            tokenize_questions(tiny.tokenizer(), rows, 12, stride)
+    with pytest.raises(TinybertError, match="where windows share 9: give"):
+        tokenize_questions(tiny.tokenizer(), rows, 12, 9)
     with pytest.raises(TinybertError, match=r"leaves none of 6 for its passage"):
         tokenize_questions(tiny.tokenizer(), rows, 6, 0)
 

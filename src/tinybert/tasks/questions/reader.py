@@ -80,6 +80,7 @@ def read_questions(
 
     A row has ``question``, ``context``, ``answers`` (an object of lists ``text`` and
     ``answer_start``, or a list of such objects; empty where there is no answer) and maybe ``id``.
+    Where no row has ``answers``, they are not known.
 
     Args:
         train, dev, test, seed, dev_share, reporter: as of :func:`tinybert.tasks.read_task`; held
@@ -101,7 +102,10 @@ def read_questions(
     check_different({"train": train_part, "dev": dev_part, "test": test_part})
     columns = _columns(train_part, text, label)
     rows = _read(train_part, columns, "train", reporter)
-    if columns[2] is None:
+    if rows.labels is None:
+        if label is not None:
+            raise _no_answers(train_part, label)
+        columns = (*columns[:2], None)
         notes.append("no column of answers found (name it with --label)")
     elif without := _without_answer(rows):
         notes.append(f"{without:,} of {len(rows):,} training questions have no answer")
@@ -115,10 +119,18 @@ def read_questions(
         )
     else:
         learned, chosen = rows, _read(dev_part, columns, "dev", reporter)
+        if chosen.labels is None and rows.labels is not None:
+            raise TinybertError(
+                f"{dev_part.name} has no answers in a column '{columns[2]}' to choose by: leave it "
+                "out, or name rows with answers"
+            )
     reported = None
     if test_part is not None:
+        found = None
         if columns[2] is None or all(columns[2] in s.columns for s in test_part.shards):
-            reported = _read(test_part, columns, "test", reporter)
+            found = _read(test_part, columns, "test", reporter)
+        if found is not None and (columns[2] is None or found.labels is not None):
+            reported = found
         elif test is not None:
             raise TinybertError(
                 f"{test_part.name} has no answers in a column '{columns[2]}' to report on: leave "
@@ -158,12 +170,23 @@ def read_questions_scored(
     for part in parts:
         columns = _columns(part, text, label)
         rows = _read(part, columns, "rows", reporter)
+        if rows.labels is None:
+            if label is not None:
+                raise _no_answers(part, label)
+            columns = (*columns[:2], None)
         if found is None or rows.labels is not None:
             found = _task(source.title, columns, metric), rows
         if rows.labels is not None:
             break
     assert found is not None
     return *found, notes
+
+
+def _no_answers(part: Part, column: str) -> TinybertError:
+    return TinybertError(
+        f"{part.name} has no answers in its column '{column}': name another one, or leave --label "
+        "out"
+    )
 
 
 def _without_answer(rows: QuestionRows) -> int:
@@ -231,7 +254,7 @@ def _read(
     places = Places(part.shards)
     texts: list[tuple[str, ...]] = []
     ids: list[str] = []
-    labels: list[Answers] = []
+    labels: list[Answers | None] = []
     passages: dict[str, str] = {}  # many questions share one string
     with reading_progress(part, what, reporter) as advance:
         for number, shard in enumerate(part.shards):
@@ -254,18 +277,27 @@ def _read(
         raise TinybertError(f"{part.name} has no rows: add questions")
     if answers is None:
         return QuestionRows(texts, None, ids)
+    missing = next((row for row, found in enumerate(labels) if found is None), None)
+    if missing is not None:
+        if not any(found is not None for found in labels):
+            return QuestionRows(texts, None, ids)
+        raise TinybertError(
+            f"{part.name}, {places[missing]}: question {ids[missing]} ({texts[missing][0][:40]}) "
+            f"has no '{answers}', and others have: give an empty list where the passage does not "
+            "answer, or remove the row"
+        )
     known = np.empty(len(labels), dtype=object)
     for row, found in enumerate(labels):
         known[row] = found
     return QuestionRows(texts, known, ids)
 
 
-def _answers(found: Any, passage: str, column: str, where: str) -> Answers:
-    """The answers of one row, checked against its passage."""
+def _answers(found: Any, passage: str, column: str, where: str) -> Answers | None:
+    """The answers of one row, checked against its passage; None where they are not known."""
     pairs: list[tuple[Any, Any]]
     if found is None:
-        pairs = []
-    elif isinstance(found, dict) and isinstance(found.get("text"), list | tuple):
+        return None
+    if isinstance(found, dict) and isinstance(found.get("text"), list | tuple):
         starts = found.get("answer_start")
         if not isinstance(starts, list | tuple) or len(starts) != len(found["text"]):
             raise TinybertError(

@@ -27,16 +27,20 @@ def open_questions(path: Path) -> Shard:
     if not rows:
         raise TinybertError(f"{path} holds no questions: give a file of SQuAD that has some")
 
+    # Without any answers they are rows without labels, and not questions without an answer.
+    known = any(row["answers"] is not None for row in rows)
+    columns = [name for name in _COLUMNS if known or name != "answers"]
+
     def batches(names: Sequence[str], advance: Advance) -> Iterator[Batch]:
         for start in range(0, len(rows), AT_ONCE):
             some = rows[start : start + AT_ONCE]
-            columns = [[row.get(name) for row in some] for name in names]
-            yield Batch(columns, range(start + 1, start + len(some) + 1))
+            values = [[row.get(name) for row in some] for name in names]
+            yield Batch(values, range(start + 1, start + len(some) + 1))
         advance(path.stat().st_size)
 
     wordy = frozenset({"question", "context"})
     size, key = path.stat().st_size, str(path.resolve())
-    return Shard(str(path), list(_COLUMNS), wordy, size, batches, "question", key)
+    return Shard(str(path), columns, wordy, size, batches, "question", key)
 
 
 def _squad(path: Path) -> list[Any] | None:

@@ -47,7 +47,7 @@ def tokenize_questions(
 
     Raises:
         TinybertError: there are no rows; the tokenizer does not tell places; a question leaves its
-            passage no more room than windows share.
+            passage no more room than windows share; they share as much as they hold.
     """
     if not len(rows):
         raise TinybertError("there are no rows to tokenize: the data is empty.")
@@ -55,6 +55,12 @@ def tokenize_questions(
         raise TinybertError(
             f"{type(tokenizer).__name__} does not tell where a token stands in the text: give a "
             "model with a fast tokenizer (tokenizer.json)."
+        )
+    special = tokenizer.num_special_tokens_to_add(pair=False)  # all that the tokenizer counts
+    if stride >= max_length - special:
+        raise TinybertError(
+            f"windows of {max_length} tokens, {special} of them special, cannot share {stride} and "
+            "go on: give a greater --max-length or a smaller --stride"
         )
     dtype = narrowest(len(tokenizer))
     takes_types = "token_type_ids" in tokenizer.model_input_names

@@ -3,38 +3,51 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tinybert.errors import TinybertError
+from tinybert.task_heads import OUTSIDE
 from tinybert.tasks.reading.formats import READERS
 from tinybert.tasks.reading.shards import AT_ONCE, Batch, Shard, unheard
+from tinybert.tasks.reading.sources import Part
 from tinybert.tasks.reading.streams import Advance, open_text
 
-__all__ = ["TAGGED_READERS", "open_columns"]
+__all__ = ["TAGGED_READERS", "TAGS", "open_columns", "tag_column", "width_of"]
 
 WORDS, TAGS = "tokens", "tags"
 _HEAD = "-DOCSTART-"
 
 
-def open_columns(path: Path) -> Shard:
-    """Look into a file of columns: the word first, its tag in the column that says most.
+@dataclass(frozen=True)
+class _Columns(Shard):
+    """A file of columns.
 
-    Of more than two columns the tag is the last one whose values are not all alike (files have a
-    column of zeros, or of document names, behind it).
+    Attributes:
+        values: of each of its columns, what its first sentences hold.
+    """
+
+    values: tuple[frozenset[str], ...] = ()
+
+
+def open_columns(path: Path) -> Shard:
+    """Look into a file of columns: the word first, its tag in one of the others.
+
+    They are called ``column 2`` and so on; ``tags`` is the one of :func:`tag_column`.
     """
     first = list(itertools.islice(_sentences(path, unheard), 200))
     if not first:
         raise TinybertError(f"{path} holds no sentences: give lines of a word and its tag")
     width = len(first[0][1][0])
-    if width == 1:
-        names = [WORDS]
-    else:
-        names = [WORDS, *(f"column {number}" for number in range(2, width + 1))]
-        names[_tag_column(first, width)] = TAGS
+    rows = [row for _, found in first for row in found if len(row) == width]
+    values = tuple(frozenset(row[place] for row in rows) for place in range(width))
+    place_of = {WORDS: 0} | {_called(place): place for place in range(1, width)}
+    if width > 1:
+        place_of[TAGS] = _tag_place(values, ())
 
     def batches(wanted: Sequence[str], advance: Advance) -> Iterator[Batch]:
-        places = [names.index(name) for name in wanted]
+        places = [place_of[name] for name in wanted]
         sentences = _sentences(path, advance)
         while some := list(itertools.islice(sentences, AT_ONCE)):
             for line, rows in some:
@@ -49,15 +62,40 @@ def open_columns(path: Path) -> Shard:
             yield Batch(columns, [line for line, _ in some])
 
     size, key = path.stat().st_size, str(path.resolve())
-    return Shard(str(path), names, frozenset(), size, batches, "line", key)
+    names = list(place_of)
+    return _Columns(str(path), names, frozenset(), size, batches, "line", key, values=values)
 
 
-def _tag_column(sentences: Sequence[tuple[int, list[list[str]]]], width: int) -> int:
-    rows = [row for _, found in sentences for row in found if len(row) == width]
-    for place in range(width - 1, 1, -1):
-        if len({row[place] for row in rows}) > 1:
-            return place
-    return 1
+def width_of(part: Part) -> int | None:
+    """How many columns the part's files have; None of other formats."""
+    first = part.shards[0]
+    return len(first.values) if isinstance(first, _Columns) else None
+
+
+def tag_column(part: Part, known: Collection[str] = ()) -> str:
+    """The column that ``tags`` stands for, over all files of a part; ``tags`` of other formats.
+
+    It is the last one whose values are all ``known``, where there is one; else the last one whose
+    values are not all alike (files have a column of zeros, or of document names, behind the tags).
+    """
+    found = [shard.values for shard in part.shards if isinstance(shard, _Columns)]
+    if not found or min(map(len, found)) < 2:
+        return TAGS
+    values = [frozenset().union(*column) for column in zip(*found, strict=False)]
+    return _called(_tag_place(values, known))
+
+
+def _called(place: int) -> str:
+    return f"column {place + 1}"
+
+
+def _tag_place(values: Sequence[frozenset[str]], known: Collection[str]) -> int:
+    places = range(len(values) - 1, 0, -1)
+    named = [place for place in places if values[place] <= frozenset(known)]
+    # A column of zeros may pass for a tag; one of O alone is a file without entities.
+    told = [place for place in named if len(values[place]) > 1 or values[place] == {OUTSIDE}]
+    varied = [place for place in places if place > 1 and len(values[place]) > 1]
+    return next(iter([*told, *named, *varied]), 1)
 
 
 def _sentences(path: Path, advance: Advance) -> Iterator[tuple[int, list[list[str]]]]:

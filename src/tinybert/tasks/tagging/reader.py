@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tinybert.tasks.reading.columns import check_column
 from tinybert.tasks.reading.rows import Places, reading_progress
 from tinybert.tasks.reading.sources import Part, PartName, open_source
 from tinybert.tasks.splits import hold_out
-from tinybert.tasks.tagging.columns import TAGGED_READERS
+from tinybert.tasks.tagging.columns import TAGGED_READERS, TAGS, tag_column, width_of
 from tinybert.tasks.task import Rows, Task, TaskData
 
 __all__ = ["METRICS", "read_tagged", "read_tagged_scored"]
@@ -51,7 +52,8 @@ def read_tagged(
         metric: ``entity_f1`` or ``token_accuracy``; by default the first where the tags are those
             of entities (IOB, BIOES, BILOU), else the second.
         label_names: the tags in the order of the classes; by default those that the file declares,
-            else those of the training rows, sorted, ``O`` first.
+            else those of the training rows, sorted, ``O`` first. They also name tags that are
+            numbers, counted from 0, where the file declares no names.
 
     Returns:
         The task. A row's texts are its words; its label is an array of tag numbers.
@@ -68,23 +70,32 @@ def read_tagged(
     test_part = other_part(source, test, "test", notes, reporter, TAGGED_READERS)
     check_different({"train": train_part, "dev": dev_part, "test": test_part})
     words, tags = _columns(train_part, text, label, notes)
-    table = _read(train_part, words, tags, "train", reporter)
+    given = tuple(label_names or ())
+    column = _settled(train_part, tags, given, notes)
+    table = _read(train_part, words, column, "train", reporter, given)
     names: tuple[str, ...] = ()
     if table.tags is not None:
-        names = tuple(label_names or table.declared or _sorted(table.tags))
+        names = given or table.declared or _sorted(table.tags)
     task = _task(source.title, names, metric, words, tags, notes)
     rows = table.rows(names)
+
+    def other(part: Part, what: str) -> Rows:
+        # A file whose tags are all O does not show which column they are: the training rows do.
+        same = width_of(part) is not None and width_of(part) == width_of(train_part)
+        its = column if same else _settled(part, tags, names, notes)
+        return _read(part, words, its, what, reporter, names).rows(names)
+
     if dev_part is None:
         kept, held_out = hold_out(rows, seed, dev_share, train_part.name)
         learned, chosen = rows.take(kept), rows.take(held_out)
         notes.append(f"no dev rows given: {len(chosen)} of {len(rows)} rows held out (seed {seed})")
     else:
-        learned, chosen = rows, _read(dev_part, words, tags, "dev", reporter).rows(names)
+        learned, chosen = rows, other(dev_part, "dev")
     reported = None
     if test_part is not None:
         has = tags is None or all(tags in shard.columns for shard in test_part.shards)
         if has:
-            reported = _read(test_part, words, tags, "test", reporter).rows(names)
+            reported = other(test_part, "test")
         elif test is not None:
             raise TinybertError(
                 f"{test_part.name} has no tags in a column '{tags}' to report on: leave --test "
@@ -127,7 +138,8 @@ def read_tagged_scored(
     words, tags = _columns(part, text, label, notes)
     if not guess_label and label is None:
         tags = None
-    table = _read(part, words, tags, "rows", reporter)
+    column = _settled(part, tags, names, notes)
+    table = _read(part, words, column, "rows", reporter, names, "the model knows")
     task = _task(source.title, tuple(names), metric, words, tags, [])
     return task, table.rows(tuple(names), "the model's tags"), notes
 
@@ -151,6 +163,17 @@ def _columns(
     else:
         notes.append(f"words: column '{words}'; no column of tags found (name it with --label)")
     return words, tags
+
+
+def _settled(part: Part, tags: str | None, known: Sequence[str], notes: list[str]) -> str | None:
+    """Which column ``tags`` stands for in files of columns."""
+    width = width_of(part)
+    if tags != TAGS or width is None:
+        return tags
+    column = tag_column(part, known)
+    if width > 2:
+        notes.append(f"{part.name}: tags in {column} of {width} (--label names another)")
+    return column
 
 
 class _Table:
@@ -181,17 +204,29 @@ class _Table:
         return Rows(self.words, labels)
 
 
-def _read(part: Part, words: str, tags: str | None, what: str, reporter: Reporter | None) -> _Table:
+def _read(
+    part: Part,
+    words: str,
+    tags: str | None,
+    what: str,
+    reporter: Reporter | None,
+    given: Sequence[str] = (),
+    whose: str = "are given",
+) -> _Table:
+    """The rows of a part; ``given`` names tags that are numbers, where the file does not."""
     check_column(part, words, "word")
     if tags is not None:
         check_column(part, tags, "tag")
     table = _Table(part)
     table.tags = None if tags is None else []
     asked = (words,) if tags is None else (words, tags)
+    # Tags that are themselves called by numbers are looked up by these.
+    known = _Numbered(() if all(map(_is_number, given)) else given, whose)
     with reading_progress(part, what, reporter) as advance:
         for number, shard in enumerate(part.shards):
             declared = shard.label_names.get(tags or "", ())
             table.declared = table.declared or declared
+            name = _Numbered(declared, "the file declares") if declared else known
             for batch in (shard.lists or shard.batches)(asked, advance):
                 start = len(table.places)
                 table.places.add(number, batch.lines)
@@ -199,9 +234,9 @@ def _read(part: Part, words: str, tags: str | None, what: str, reporter: Reporte
                     where = _Where(part.name, table.places, start + row)
                     table.words.append(_words(found, words, where))
                     if table.tags is not None:
-                        given = _tags(batch.columns[1][row], str(tags), declared, where)
-                        _check_as_many(table.words[-1], given, where)
-                        table.tags.append(given)
+                        its = _tags(batch.columns[1][row], str(tags), name, where)
+                        _check_as_many(table.words[-1], its, where)
+                        table.tags.append(its)
     if not table.words:
         raise TinybertError(f"{part.name} has no rows: add sentences")
     return table
@@ -225,14 +260,30 @@ def _words(found: Any, column: str, where: _Where) -> tuple[str, ...]:
         )
     if not found:
         raise TinybertError(f"{where}: a row without words: remove it")
-    if strange := next((word for word in found if not isinstance(word, str)), None):
-        raise TinybertError(f"{where}: '{column}' holds {_kind(strange)} among its words: mend it")
-    if any(word is None for word in found):
-        raise TinybertError(f"{where}: '{column}' holds nothing among its words: mend it")
+    for word in found:
+        if not isinstance(word, str):
+            raise TinybertError(f"{where}: '{column}' holds {_kind(word)} among its words: mend it")
     return tuple(found)
 
 
-def _tags(found: Any, column: str, declared: Sequence[str], where: _Where) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class _Numbered:
+    """Names of tags that are given as numbers; none: the numbers are their names."""
+
+    names: Sequence[str]
+    whose: str
+
+    def __call__(self, tag: int, where: _Where) -> str:
+        if not self.names:
+            return str(tag)
+        if not 0 <= tag < len(self.names):
+            raise TinybertError(
+                f"{where}: tag {tag} is none of the {len(self.names)} that {self.whose}: mend it"
+            )
+        return self.names[tag]
+
+
+def _tags(found: Any, column: str, numbered: _Numbered, where: _Where) -> tuple[str, ...]:
     if not isinstance(found, list | tuple):
         raise TinybertError(
             f"{where}: '{column}' holds {_kind(found)} and not a list of tags: give each word a "
@@ -241,14 +292,7 @@ def _tags(found: Any, column: str, declared: Sequence[str], where: _Where) -> tu
 
     def name(tag: Any) -> str:
         if isinstance(tag, int) and not isinstance(tag, bool):
-            if not declared:
-                return str(tag)
-            if not 0 <= tag < len(declared):
-                raise TinybertError(
-                    f"{where}: tag {tag} is none of the {len(declared)} that the file declares: "
-                    "mend it"
-                )
-            return declared[tag]
+            return numbered(tag, where)
         if not isinstance(tag, str) or not tag.strip():
             raise TinybertError(
                 f"{where}: '{column}' holds {_kind(tag)} among its tags: give each word a tag"
@@ -274,9 +318,18 @@ def _kind(found: Any) -> str:
     return names.get(type(found), f"a {type(found).__name__}")
 
 
+def _is_number(tag: str) -> bool:
+    return tag.removeprefix("-").isdecimal()
+
+
 def _sorted(tags: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    found = {tag for row in tags for tag in row}
-    return tuple(sorted(found, key=lambda tag: (tag != OUTSIDE, tag)))
+    """``O`` first, then numbers by their size, then words."""
+
+    def key(tag: str) -> tuple[bool, bool, int, str]:
+        number = _is_number(tag)
+        return tag != OUTSIDE, not number, int(tag) if number else 0, tag
+
+    return tuple(sorted({tag for row in tags for tag in row}, key=key))
 
 
 def _task(
