@@ -49,7 +49,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sentence encoder, one with a dense layer, a plain encoder; text; pairs of sentences."""
     where = tmp_path_factory.mktemp("embedder")
     tiny.saved_encoder(where / "teacher", layers=4, width=32, initializer_range=0.3)
-    write_head(where / "teacher", SentenceHead("mean", normalise=True, longest=64), 32)
+    more: dict[str, Any] = {"similarity": "dot", "prompts": {"query": "open: "}}
+    write_head(where / "teacher", SentenceHead("mean", normalise=True, longest=64, **more), 32)
     tiny.saved_encoder(where / "plain", layers=2, width=32, initializer_range=0.3)
     shutil.copytree(where / "teacher", where / "dense")
     torch.manual_seed(0)
@@ -109,6 +110,7 @@ def test_the_directory_is_a_sentence_encoder(made: tuple[Path, dict[str, Any]]) 
     assert head is not None
     assert head.told == "mean of the states, a dense layer to 32, length 1"
     assert head.longest == 24
+    assert (head.similarity, head.prompts) == ("dot", {"query": "open: "})  # the teacher's
     assert json.loads((output / "results.json").read_text())["vector"] == results["vector"]
     assert results["vector"]["sizes"] == [16, 8]
     assert not results["vector"]["teachers_space"]

@@ -90,6 +90,9 @@ def run_embedder(settings: EmbedderSettings, reporter: Reporter) -> dict[str, An
     longest = longest_of_both(settings.student, model)
     length = min(length, longest or length, head.longest or length)
     reporter.say(f"the teacher's vector: {head.told}")
+    if head.prompts:
+        names = ", ".join(head.prompts)
+        reporter.say(f"its prompts ({names}) go with the student; sentences are read without them")
     watch = None
     if settings.watch:
         watch = Watch(settings, model, tokenizer, head, sizes, length, reporter)
@@ -227,7 +230,15 @@ def student_head(
     # 1 - cosine leaves lengths as they come: they would say nothing.
     normalise = teacher.normalise or settings.sentence_loss == "cosine"
     layers = [nn.Sequential(linear, nn.Identity())]
-    return SentenceHead(teacher.pooling, layers, normalise, length)
+    return SentenceHead(
+        teacher.pooling,
+        layers,
+        normalise,
+        length,
+        similarity=teacher.similarity,
+        prompts=teacher.prompts,
+        prompt_pooled=teacher.prompt_pooled,
+    )
 
 
 def _save(directory: Path, trained: Path, head: SentenceHead, to_states: bool) -> None:
