@@ -264,6 +264,14 @@ ERRORS: dict[str, dict[str, str]] = {
             f"{OWN} --vocabulary-size 60 --max-size 1MB"
         ),
         "does not write a text as [CLS] … [SEP]": f"{OWN} --tokenizer unframed",
+        "attention in sliding windows (…) cannot be compared between two tokenizers": (
+            "distill --teacher modernbert --data train.csv --student 2x32 --output new "
+            "--tokenizer own-tokenizer"
+        ),
+        "is for classification and regression so far, not for": (
+            "distill --task multi-label --teacher bert-base-uncased --data subjects.jsonl "
+            "--output new --tokenizer own-tokenizer"
+        ),
     },
     "vocabulary": {
         "the text is missing: give text with --corpus, or rows with --data": TRIM,

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoModel, AutoTokenizer
 
-from support import tiny
+from support import tiny, tongues
 from tinybert.batching import tokenize
 from tinybert.demo_teacher import demo_teacher_path
 from tinybert.errors import TinybertError
@@ -21,6 +21,7 @@ from tinybert.sentence_modules import SentenceHead, known_head, pooled, read_hea
 from tinybert.similarity import sentence_embeddings
 from tinybert.teachers import load_encoder, load_tokenizer
 
+SETTINGS = "config_sentence_transformers.json"
 TEXTS, _ = tiny.sentences(9)
 TEXTS = [*TEXTS, "lock", " ".join(TEXTS[:4])]  # of unlike lengths
 
@@ -175,6 +176,37 @@ def module(kind: str, place: str = "9_X") -> dict[str, Any]:
     return {"idx": 9, "name": "9", "path": place, "type": f"sentence_transformers.models.{kind}"}
 
 
+def test_what_users_have_set_is_kept(tmp_path: Path) -> None:
+    """Comparison and prompts by name, which change nothing here, and old names of the length."""
+    directory = tiny.saved_encoder(tmp_path / "model")
+    write_head(directory, SentenceHead("mean", longest=40), 16)
+    prompts = {"query": "open: ", "passage": ""}
+    change(directory, SETTINGS, similarity_fn_name="dot", prompts=prompts)
+    change(directory, "1_Pooling/config.json", include_prompt=False)
+    (directory / "sentence_bert_config.json").rename(directory / "sentence_roberta_config.json")
+    found = read_head(directory)
+    assert found is not None
+    assert found.longest == 40
+    other = tiny.saved_encoder(tmp_path / "other")
+    write_head(other, found, 16)
+    again = read_head(other)
+    assert again is not None
+    assert (again.similarity, again.prompts, again.prompt_pooled) == ("dot", prompts, False)
+    assert json.loads((other / SETTINGS).read_text())["default_prompt_name"] is None
+    assert json.loads((other / "1_Pooling" / "config.json").read_text())["include_prompt"] is False
+
+
+def test_lower_case_is_the_tokenizers_affair(tmp_path: Path) -> None:
+    for lower in (True, False):
+        directory = tiny.saved_encoder(tmp_path / str(lower))
+        write_head(directory, SentenceHead("mean"), 16)
+        tongues.word_pieces(lower=lower).save_pretrained(directory)
+        change(directory, "sentence_bert_config.json", do_lower_case=True)
+    assert read_head(tmp_path / "True") is not None
+    with pytest.raises(TinybertError, match="puts text into lower case before its tokenizer"):
+        read_head(tmp_path / "False")
+
+
 def test_what_cannot_be_read(tmp_path: Path) -> None:
     def fresh(name: str) -> Path:
         directory = tiny.saved_encoder(tmp_path / name)
@@ -215,6 +247,32 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     (place / "2_Dense" / "model.safetensors").unlink()
     refused(place, r"cannot be read \(no weights\)")
 
+    for broken, weights in (
+        (b"version https://git-lfs", "model.safetensors"),
+        (b"version https://git-lfs", "pytorch_model.bin"),
+        (b"", "pytorch_model.bin"),
+    ):
+        (place / "2_Dense" / weights).write_bytes(broken)
+        change(place, "2_Dense/config.json", in_features=16)
+        refused(place, "dense layer 2_Dense of .* cannot be read")
+        (place / "2_Dense" / weights).unlink()
+
+    for file in (
+        "1_Pooling/config.json",
+        "sentence_bert_config.json",
+        SETTINGS,
+        "2_Dense/config.json",
+    ):
+        place = fresh(f"list-{file.replace('/', '-')}")
+        (place / file).write_text("[1]")
+        refused(place, f"{file} is no JSON object: save the model again")
+    place = fresh("numbers")
+    change(place, "1_Pooling/config.json", pooling_mode=5)
+    refused(place, "pools its states by 5")
+    place = fresh("nameless")
+    change(place, SETTINGS, prompts=["query: "])
+    refused(place, "have no names")
+
     place = fresh("prompt")
-    change(place, "config_sentence_transformers.json", default_prompt_name="query")
+    change(place, SETTINGS, default_prompt_name="query")
     refused(place, r"puts a prompt \('query'\) before every sentence")

@@ -10,13 +10,16 @@ that package.
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from transformers import AutoTokenizer
 from transformers.utils.hub import cached_file
 
 from tinybert.errors import TinybertError
@@ -32,6 +35,12 @@ __all__ = [
 ]
 
 MODULES_FILE = "modules.json"
+_SETTINGS_FILE = "config_sentence_transformers.json"
+# Of the Transformer; named after the encoder by versions long ago.
+_LENGTH_FILES = [
+    f"sentence_{kind}_config.json"
+    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta")
+]
 
 Pooling = Literal["mean", "cls"]
 
@@ -76,6 +85,9 @@ class SentenceHead(nn.Module):
         dense: linear layers with their activations, one after the other; empty for none.
         normalise: whether vectors get length 1.
         longest: tokens a sentence is cut to; None where nothing says.
+        similarity: how vectors are meant to be compared, by sentence-transformers' name.
+        prompts: name → text that users may have put before a sentence; never done here.
+        prompt_pooled: whether the tokens of a prompt count in the mean.
     """
 
     def __init__(
@@ -84,11 +96,16 @@ class SentenceHead(nn.Module):
         dense: Sequence[nn.Sequential] = (),
         normalise: bool = False,
         longest: int | None = None,
+        similarity: str = "cosine",
+        prompts: Mapping[str, str] | None = None,
+        prompt_pooled: bool = True,
     ) -> None:
         super().__init__()
         self.pooling: Pooling = pooling
         self.dense = nn.ModuleList(dense)
         self.normalise, self.longest = normalise, longest
+        self.similarity, self.prompts = similarity, dict(prompts or {})
+        self.prompt_pooled = prompt_pooled
         self.requires_grad_(False)
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
@@ -120,12 +137,14 @@ def read_head(path: str | Path) -> SentenceHead | None:
 
     Raises:
         TinybertError: modules, a pooling or an activation that are not among ours; files that are
-            broken; a prompt that is put before every sentence.
+            broken; a prompt that is put before every sentence; text that is lower-cased outside of
+            the tokenizer.
     """
-    modules = _read(path, MODULES_FILE)
+    modules = _parsed(path, MODULES_FILE)
     if modules is None:
         return None
     pooling: Pooling | None = None
+    prompt_pooled = True
     dense: list[nn.Sequential] = []
     normalise = False
     if not isinstance(modules, list) or not all(isinstance(each, Mapping) for each in modules):
@@ -133,7 +152,9 @@ def read_head(path: str | Path) -> SentenceHead | None:
     for each in modules[1:]:
         kind, place = str(each.get("type", "")).rsplit(".", 1)[-1], str(each.get("path", ""))
         if kind == "Pooling" and pooling is None:
-            pooling = _pooling(path, _read(path, f"{place}/config.json") or {})
+            config = _read(path, f"{place}/config.json")
+            pooling = _pooling(path, config)
+            prompt_pooled = bool(config.get("include_prompt", True))
         elif kind == "Dense" and pooling is not None and not normalise:
             dense.append(_dense(path, place))
         elif kind == "Normalize" and pooling is not None:
@@ -148,15 +169,25 @@ def read_head(path: str | Path) -> SentenceHead | None:
             f"{path} has no Pooling among its modules: give a sentence encoder that pools its "
             "states."
         )
-    settings = _read(path, "config_sentence_transformers.json") or {}
+    settings = _read(path, _SETTINGS_FILE)
     if settings.get("default_prompt_name"):
         raise TinybertError(
             f"{path} puts a prompt ('{settings['default_prompt_name']}') before every sentence, "
-            "which is not done here: set default_prompt_name to null in its "
-            "config_sentence_transformers.json, or give another sentence encoder."
+            f"which is not done here: set default_prompt_name to null in its {_SETTINGS_FILE}, or "
+            "give another sentence encoder."
         )
-    longest = (_read(path, "sentence_bert_config.json") or {}).get("max_seq_length")
-    return SentenceHead(pooling, dense, normalise, longest if isinstance(longest, int) else None)
+    prompts = settings.get("prompts") or {}
+    if not isinstance(prompts, Mapping):
+        raise TinybertError(f"the prompts in {path}/{_SETTINGS_FILE} have no names: name them.")
+    return SentenceHead(
+        pooling,
+        dense,
+        normalise,
+        _longest(path),
+        similarity=str(settings.get("similarity_fn_name") or "cosine"),
+        prompts=prompts,
+        prompt_pooled=prompt_pooled,
+    )
 
 
 def known_head(path: str | Path) -> SentenceHead | None:
@@ -188,7 +219,8 @@ def write_head(directory: str | Path, head: SentenceHead, hidden: int) -> list[s
         kind = name.partition("_")[2] or "Transformer"
         modules.append({"idx": i, "name": str(i), "path": name, "type": f"{_OWN}.{kind}"})
     flags = {flag: pooling == head.pooling for flag, pooling in _FLAGS.items()}
-    config: dict[str, Any] = {"word_embedding_dimension": hidden, **flags, "include_prompt": True}
+    config: dict[str, Any] = {"word_embedding_dimension": hidden, **flags}
+    config["include_prompt"] = head.prompt_pooled
     _write(where / "1_Pooling" / "config.json", config)
     for name, layer, linear in zip(names[2:], head.dense, head.linear, strict=False):
         activation = cast(nn.Sequential, layer)[1]
@@ -205,13 +237,14 @@ def write_head(directory: str | Path, head: SentenceHead, hidden: int) -> list[s
         _write(where / names[-1] / "config.json", {})
     _write(where / MODULES_FILE, modules)
     length = {"max_seq_length": head.longest, "do_lower_case": False}
-    _write(where / "sentence_bert_config.json", length)
-    _write(
-        where / "config_sentence_transformers.json",
-        {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"},
-    )
-    files = ["sentence_bert_config.json", "config_sentence_transformers.json"]
-    return [*names[1:], MODULES_FILE, *files]
+    _write(where / _LENGTH_FILES[0], length)
+    settings = {
+        "prompts": head.prompts,
+        "default_prompt_name": None,
+        "similarity_fn_name": head.similarity,
+    }
+    _write(where / _SETTINGS_FILE, settings)
+    return [*names[1:], MODULES_FILE, _LENGTH_FILES[0], _SETTINGS_FILE]
 
 
 def _write(path: Path, content: Any) -> None:
@@ -235,7 +268,15 @@ def _file(path: str | Path, name: str) -> Path | None:
     return None if found is None else Path(found)
 
 
-def _read(path: str | Path, name: str) -> Any:
+def _read(path: str | Path, name: str) -> Mapping[str, Any]:
+    """An object of JSON; empty where there is no such file."""
+    found = _parsed(path, name)
+    if found is not None and not isinstance(found, Mapping):
+        raise TinybertError(f"{path}/{name} is no JSON object: save the model again.")
+    return found or {}
+
+
+def _parsed(path: str | Path, name: str) -> Any:
     file = _file(path, name)
     if file is None:
         return None
@@ -245,23 +286,59 @@ def _read(path: str | Path, name: str) -> Any:
         raise TinybertError(f"{path}/{name} is no JSON ({error}): save the model again.") from error
 
 
+def _longest(path: str | Path) -> int | None:
+    """Tokens that the Transformer cuts to, whose other settings are looked at on the way."""
+    for name in _LENGTH_FILES:
+        settings = _read(path, name)
+        if settings.get("do_lower_case") and not _lowers(path):
+            raise TinybertError(
+                f"{path} puts text into lower case before its tokenizer (do_lower_case in {name}), "
+                "which is not done here: give its tokenizer a normalizer that does, and set "
+                "do_lower_case to false."
+            )
+        if settings:
+            longest = settings.get("max_seq_length")
+            return longest if isinstance(longest, int) else None
+    return None
+
+
+def _lowers(path: str | Path) -> bool:
+    """Whether the tokenizer puts text into lower case itself."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(path))
+    except (OSError, ValueError):  # who loads it to use it says what is wrong
+        return False
+    normalizer = getattr(getattr(tokenizer, "backend_tokenizer", None), "normalizer", None)
+    cased = "Ab ÉÄ Γδ Жз"
+    return normalizer is not None and bool(
+        normalizer.normalize_str(cased) == normalizer.normalize_str(cased.lower())
+    )
+
+
 def _pooling(path: str | Path, config: Mapping[str, Any]) -> Pooling:
     mode = config.get("pooling_mode")
     if mode is None:
         mode = [name for flag, name in _FLAGS.items() if config.get(flag)]
-    modes = [mode] if isinstance(mode, str) else list(mode)
+    modes = list(map(str, mode if isinstance(mode, list) else [mode]))
     if not modes:
         modes = ["mean"]  # sentence-transformers' own default
     if len(modes) != 1 or modes[0] not in _POOLINGS:
         raise TinybertError(
-            f"{path} pools its states by {' and '.join(map(str, modes))}, and there are mean and "
+            f"{path} pools its states by {' and '.join(modes)}, and there are mean and "
             "cls here: give a sentence encoder of one of these."
         )
     return _POOLINGS[modes[0]]
 
 
+# What libraries raise of weights that are cut off, of another format, or of other sizes.
+_BROKEN = (
+    *(KeyError, ValueError, TypeError, AttributeError, RuntimeError, OSError, EOFError),
+    *(SafetensorError, pickle.UnpicklingError),
+)
+
+
 def _dense(path: str | Path, place: str) -> nn.Sequential:
-    config = _read(path, f"{place}/config.json") or {}
+    config = _read(path, f"{place}/config.json")
     name = str(config.get("activation_function", "torch.nn.modules.activation.Tanh"))
     kind = _ACTIVATIONS.get(name.rsplit(".", 1)[-1]) if name.startswith("torch.") else None
     if kind is None:
@@ -274,7 +351,7 @@ def _dense(path: str | Path, place: str) -> nn.Sequential:
         linear = nn.Linear(*sizes, bias=bool(config.get("bias", True)))
         weights = _weights(path, place)
         linear.load_state_dict({k.removeprefix("linear."): t.float() for k, t in weights.items()})
-    except (KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
+    except _BROKEN as error:
         said = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
         raise TinybertError(
             f"the dense layer {place} of {path} cannot be read ({said}): save the model again."

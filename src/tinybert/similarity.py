@@ -186,12 +186,15 @@ class SentencePairs:
 
 
 def similarity_watch(
-    pairs: SentencePairs, teacher: NDArray[np.float64] | None = None
+    pairs: SentencePairs,
+    teacher: NDArray[np.float64] | None = None,
+    pooling: Pooling = "mean",
 ) -> Callable[[Distiller], dict[str, float]]:
     """An evaluation for the trainer: the student's figures on pairs of sentences.
 
-    ``teacher``: the teacher's cosines, (pairs,), which stay as they are while the student learns.
+    ``teacher``: the teacher's cosines, (pairs,), which stay as they are while the student learns;
+    ``pooling``: of the student's states.
     """
     return lambda distiller: similarity_figures(
-        pairs.cosines(distiller.student), pairs.scores, teacher
+        pairs.cosines(distiller.student, pooling), pairs.scores, teacher
     )

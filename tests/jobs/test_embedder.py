@@ -6,6 +6,7 @@ import json
 import shutil
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,13 @@ from support import tiny
 from support.mistakes import tree
 from tinybert.batching import tokenize
 from tinybert.errors import TinybertError
-from tinybert.jobs.embedder_plan import plan_by_budget, plan_by_steps
+from tinybert.jobs.embedder_plan import (
+    EmbeddingPlan,
+    plan_by_budget,
+    plan_by_steps,
+    plan_embedding,
+)
+from tinybert.jobs.embedder_rows import Sentences
 from tinybert.jobs.embedder_stage import principal_axes
 from tinybert.jobs.pace import Pace
 from tinybert.projections import Projections
@@ -42,7 +49,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sentence encoder, one with a dense layer, a plain encoder; text; pairs of sentences."""
     where = tmp_path_factory.mktemp("embedder")
     tiny.saved_encoder(where / "teacher", layers=4, width=32, initializer_range=0.3)
-    write_head(where / "teacher", SentenceHead("mean", normalise=True, longest=64), 32)
+    more: dict[str, Any] = {"similarity": "dot", "prompts": {"query": "open: "}}
+    write_head(where / "teacher", SentenceHead("mean", normalise=True, longest=64, **more), 32)
     tiny.saved_encoder(where / "plain", layers=2, width=32, initializer_range=0.3)
     shutil.copytree(where / "teacher", where / "dense")
     torch.manual_seed(0)
@@ -102,6 +110,7 @@ def test_the_directory_is_a_sentence_encoder(made: tuple[Path, dict[str, Any]]) 
     assert head is not None
     assert head.told == "mean of the states, a dense layer to 32, length 1"
     assert head.longest == 24
+    assert (head.similarity, head.prompts) == ("dot", {"query": "open: "})  # the teacher's
     assert json.loads((output / "results.json").read_text())["vector"] == results["vector"]
     assert results["vector"]["sizes"] == [16, 8]
     assert not results["vector"]["teachers_space"]
@@ -238,6 +247,77 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
         assert whole.read_bytes() == resumed.read_bytes()
 
 
+class StopError(Exception):
+    """Enough has been seen."""
+
+
+def test_the_sentences_that_were_read_are_known(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not their file's size alone: a resumed run may find others of as many bytes."""
+    seen: list[str] = []
+
+    def opened(_: Any, __: Any, inputs: dict[str, Any]) -> None:
+        seen.append(inputs["sentences read"])
+        raise StopError
+
+    monkeypatch.setattr("tinybert.jobs.embedder.open_run", opened)
+    lines = tmp_path / "lines.txt"
+    for text in ("\n".join(TEXTS), "\n".join(TEXTS), "\n".join(TEXTS)[::-1]):
+        lines.write_text(text)
+        with pytest.raises(StopError):
+            run(place, tmp_path / "out", sentences=lines, general_steps=0)
+    assert seen[0] == seen[1] != seen[2]
+
+
+def test_what_is_watched_is_cut_and_pooled_as_in_training(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def watched(pairs: Any, _: Any, pooling: str) -> None:
+        assert pairs.rows.lengths.max() == 6
+        assert pooling == "cls"
+        raise StopError
+
+    monkeypatch.setattr("tinybert.jobs.embedder.similarity_watch", watched)
+    pairs = str(place / "pairs.tsv")
+    with pytest.raises(StopError):
+        run(place, tmp_path / "out", "dense", watch=pairs, max_length=6)
+
+
+def test_a_student_on_the_hub_needs_no_corpus(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def enough(*_: Any) -> None:
+        raise StopError
+
+    module = "tinybert.jobs.embedder"
+    monkeypatch.setattr(f"{module}.local_student", lambda *_: str(place / "plain"))
+    monkeypatch.setattr(f"{module}.teacher_head", enough)
+    more = {"student": "org/name", "general_steps": None, "corpus": []}
+    with pytest.raises(StopError):
+        run(place, tmp_path / "out", sentences=place / "lines.txt", **more)
+
+
+def test_a_student_of_fewer_positions(place: Path, tmp_path: Path) -> None:
+    """Sentences are cut to what both models take; blocks of text are not."""
+    short = str(tiny.saved_encoder(tmp_path / "short", width=16, max_position_embeddings=9))
+    more = {"student": short, "sentences": place / "rows.tsv", "watch": str(place / "pairs.tsv")}
+    results = run(place, tmp_path / "out", **more, general_steps=0, steps=2)
+    assert results["max_length"] == 9
+    with pytest.raises(TinybertError, match=r"short takes 9 tokens at most, 24 were asked for"):
+        run(place, tmp_path / "none", student=short)
+    with pytest.raises(TinybertError, match=r"short takes 9 tokens at most, 24 were asked for"):
+        tinybert.general(
+            teacher=place / "teacher",
+            corpus=place / "corpus.txt",
+            output=tmp_path / "none",
+            student=short,
+            max_length=24,
+            quiet=True,
+        )
+    assert not (tmp_path / "none").exists()
+
+
 # --- how long -------------------------------------------------------------------------------------
 
 
@@ -258,6 +338,22 @@ def test_the_teacher_runs_no_sentence_that_is_never_learned() -> None:
     assert plan_by_steps(settings, 1000).rows == 30
     assert plan_by_steps(settings, 20).rows == 20
     assert plan_by_steps(EmbedderSettings(epochs=2, batch_size=10), 95).steps == 20
+
+
+def test_a_late_process_meets_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The main one may have written the plan before another one looks for it."""
+    waited: list[int] = []
+    state = SimpleNamespace(wait_for_everyone=lambda: waited.append(1))
+    late: Any = SimpleNamespace(work=tmp_path, is_main=False, state=state)
+    (tmp_path / "embedding.json").write_text('{"rows": 30, "steps": 3}')
+    module = "tinybert.jobs.embedder_plan"
+    monkeypatch.setattr(f"{module}.broadcast_object_list", lambda _: [False])  # what main saw
+    unread: Any = None
+    rows = Sentences(tiny.rows(40), tiny.rows(4))
+    settings = EmbedderSettings(steps=3, batch_size=10)
+    plan = plan_embedding(late, settings, unread, unread, rows, tmp_path)
+    assert plan == EmbeddingPlan(30, 3)
+    assert waited == [1]
 
 
 def test_budget_and_plan(place: Path, tmp_path: Path) -> None:

@@ -15,12 +15,13 @@ from transformers import (
     DistilBertModel,
 )
 
-from support import tiny, tongues
+from support import encoders, tiny, tongues
 from tinybert import api
 from tinybert.errors import TinybertError
 from tinybert.jobs.distill import run_distill
 from tinybert.jobs.own_vocabulary import own_tokenizer
 from tinybert.jobs.report import run_report
+from tinybert.jobs.students import check_student
 from tinybert.progress import Reporter
 from tinybert.settings import DistillSettings, ReportSettings
 
@@ -218,6 +219,24 @@ def test_general_distillation_compares_tokens(place: Path) -> None:
             teacher=str(place / "teacher"), student=str(place / "other"), corpus=[str(text)],
             output=place / "refused", quiet=True,
         )  # fmt: skip
+
+
+def test_windows_follow_the_layer_mapping() -> None:
+    """Attention in windows is refused where the student has such layers, and only there."""
+    teacher, own = encoders.classifier("modernbert"), tongues.byte_pairs()
+    asked = DistillSettings(student="2x32x64x4", start="random", layer_mapping="1,4")
+    assert check_student(asked, teacher, tiny.tokenizer(), own) == "2x32x64x4"
+    asked.layer_mapping = "uniform"
+    with pytest.raises(TinybertError, match="leave it out with --attention-weight 0"):
+        check_student(asked, teacher, tiny.tokenizer(), own)
+
+
+def test_a_student_of_fewer_positions_than_rows_have(place: Path) -> None:
+    tiny.saved_encoder(place / "short", width=16, max_position_embeddings=20)
+    asked = settings(place, "refused", student=str(place / "short"))
+    with pytest.raises(TinybertError, match="short takes 20 tokens at most, 48 were asked for"):
+        run_distill(asked, Reporter(quiet=True))
+    assert not (place / "refused").exists()
 
 
 def test_a_student_of_another_architecture_keeps_its_inputs(place: Path) -> None:

@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 import torch
 from transformers import (
+    AutoConfig,
     AutoTokenizer,
     BertForMaskedLM,
+    PreTrainedTokenizerBase,
     RobertaConfig,
     RobertaModel,
 )
 
-from support import tiny, tongues
+from support import encoders, tiny, tongues
 from tinybert.errors import TinybertError
+from tinybert.measure.latency import longest_input
 from tinybert.student_tokenizer import (
     piece_sources,
     read_tokenizer,
@@ -154,24 +157,46 @@ def test_another_vocabulary_keeps_all_else() -> None:
         made(**new("open the lock", return_tensors="pt"))
 
 
-def test_positions_that_are_counted_from_the_padding_on() -> None:
-    """RoBERTa's begin after the padding id, which another tokenizer may have elsewhere."""
-    old = tongues.word_pieces()
+@pytest.mark.parametrize(("before", "after"), [(0, 1), (0, 3), (3, 0)])
+def test_positions_that_are_counted_from_the_padding_on(before: int, after: int) -> None:
+    """RoBERTa's begin after the padding id, which another tokenizer may have elsewhere; a text of
+    the full length stays possible."""
+
+    def words(pad: int) -> PreTrainedTokenizerBase:
+        names = ["[CLS]", "[SEP]", "[UNK]", "[MASK]"]
+        return tongues.reordered(tongues.word_pieces(), [*names[:pad], "[PAD]", *names[pad:]])
+
+    old, new = words(before), words(after)
+    assert (old.pad_token_id, new.pad_token_id) == (before, after)
     config = RobertaConfig(
         vocab_size=len(old), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=16, max_position_embeddings=40, type_vocab_size=2, pad_token_id=0,
+        intermediate_size=16, max_position_embeddings=19 + before, type_vocab_size=2,
+        pad_token_id=before, initializer_range=0.3,
     )  # fmt: skip
     torch.manual_seed(0)
     model = RobertaModel(config).eval()
-    names = ["[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"]
-    new = tongues.reordered(old, names)
-    assert new.pad_token_id == 1
     made, sources = with_vocabulary(model, old, new)
-    assert made.config.pad_token_id == 1
+    assert made.config.pad_token_id == after
     assert sources.unknown == 0
-    batches = [t(["open the lock", "wait"], padding=True, return_tensors="pt") for t in (old, new)]
+    assert longest_input(made) == max(18, 18 + before - after)
+    texts = ["open the lock open the lock open the lock open", "wait"]
+    batches = [t(texts, padding=True, return_tensors="pt") for t in (old, new)]
+    assert batches[0]["input_ids"].shape == (2, 18)
     with torch.no_grad():
         one, two = (m(**b)[0] for m, b in zip((model, made), batches, strict=True))
     mask = batches[0]["attention_mask"].bool()
     torch.testing.assert_close(one[mask], two[mask])
     assert np.array_equal(batches[0]["attention_mask"], batches[1]["attention_mask"])
+
+
+def test_a_token_that_a_configuration_has_to_name(tmp_path: Path) -> None:
+    """Also where the configuration has to name a token that no tokenizer has (EuroBERT's mask)."""
+    model = encoders.classifier("eurobert", mask_token_id=2)
+    old, new = tiny.tokenizer(), tongues.byte_pairs()
+    made, _ = with_vocabulary(model, old, new)
+    assert made.config.mask_token_id == new.cls_token_id
+    model = encoders.classifier("eurobert", mask_token_id=old.vocab_size - 1)  # a word's
+    made, _ = with_vocabulary(model, old, new)
+    assert made.config.mask_token_id == new.unk_token_id
+    made.save_pretrained(tmp_path)
+    assert AutoConfig.from_pretrained(tmp_path).mask_token_id == new.unk_token_id

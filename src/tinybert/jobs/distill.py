@@ -114,7 +114,7 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
             f"not for {rows.task.kind}: leave --tokenizer and --vocabulary-size out, or give a "
             "student with the teacher's tokenizer."
         )
-    shape = check_student(settings, teacher, tokenizer, own)
+    shape = check_student(settings, teacher, tokenizer, own, settings.max_length)
     manifest = augmented_rows(settings.augment, rows, reporter)
     learned = len(rows.train) if manifest is None else manifest.counts.total
     epochs, why = epochs_of(settings, learned)

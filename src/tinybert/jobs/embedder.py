@@ -29,15 +29,14 @@ from tinybert.jobs.embedder_plan import (
     has_general_stage,
     plan_embedding,
 )
-from tinybert.jobs.embedder_rows import Sentences, read_sentences, sentences_print
+from tinybert.jobs.embedder_rows import Sentences, check_sentences, read_sentences
 from tinybert.jobs.embedder_stage import embedding_stage, embedding_start, teacher_vectors
 from tinybert.jobs.embedder_watch import Watch
 from tinybert.jobs.general import general_stage, with_steps
-from tinybert.jobs.general_corpus import DEFAULT_LENGTH, check_corpus, open_text_of
+from tinybert.jobs.general_corpus import DEFAULT_LENGTH, check_corpus, open_text_of, text_length
 from tinybert.jobs.published import local_student
 from tinybert.jobs.sizes import default_student
-from tinybert.jobs.students import begin_student, check_student, student_print
-from tinybert.measure.latency import longest_input
+from tinybert.jobs.students import begin_student, check_student, longest_of_both, student_print
 from tinybert.outputs import check_output
 from tinybert.progress import Reporter
 from tinybert.projections import Projections
@@ -60,8 +59,6 @@ def run_embedder(settings: EmbedderSettings, reporter: Reporter) -> dict[str, An
     begun = time.perf_counter()
     path = str(required(settings.teacher, "--teacher", "the teacher"))
     output = Path(required(settings.output, "--output", "the output directory"))
-    if not settings.sentences or has_general_stage(settings):
-        required(settings.corpus, "--corpus", "the corpus")
     check_output(output, settings.overwrite)
     named = {"corpus": settings.corpus, "sentences": settings.sentences}
     check_apart(output, teacher=path, student=settings.student, **named)
@@ -74,26 +71,35 @@ def run_embedder(settings: EmbedderSettings, reporter: Reporter) -> dict[str, An
         )
     asked, local = settings, local_student(settings.student, reporter)
     settings = replace(asked, student=local)
+    with_general = has_general_stage(settings)
+    if with_general or not settings.sentences:
+        required(settings.corpus, "--corpus", "the corpus")
     tokenizer, model = load_tokenizer(path), load_encoder(path)
     head = teacher_head(path, settings.pooling)
     sizes = matryoshka_sizes(settings, head.width(model.config.hidden_size))
     general = general_settings(settings)
-    with_general = has_general_stage(settings)
     inputs = {"teacher weights": fingerprint(model), "teacher head": head.told}
     length = settings.max_length or DEFAULT_LENGTH
     if settings.corpus:
         inputs["text read"] = check_corpus(general, model, tokenizer, reporter)
     if settings.sentences:
-        inputs["sentences read"] = sentences_print(settings)
-    length = min(length, longest_input(model) or length, head.longest or length)
+        check_sentences(settings)
     settings = default_student(settings, model, None, reporter)
     general = general_settings(settings)
-    check_student(settings, model, tokenizer)
+    check_student(settings, model, tokenizer, length=text_length(general) if with_general else None)
+    longest = longest_of_both(settings.student, model)
+    length = min(length, longest or length, head.longest or length)
     reporter.say(f"the teacher's vector: {head.told}")
-    watch = Watch(settings, model, tokenizer, head, sizes, reporter) if settings.watch else None
+    if head.prompts:
+        names = ", ".join(head.prompts)
+        reporter.say(f"its prompts ({names}) go with the student; sentences are read without them")
+    watch = None
+    if settings.watch:
+        watch = Watch(settings, model, tokenizer, head, sizes, length, reporter)
     if settings.dry_run:
         return dry_run(settings, reporter, model, tokenizer, head, length)
     rows = read_sentences(settings, tokenizer, length, reporter)
+    inputs["sentences read"] = rows.fingerprint()
     kept = replace(settings, student=asked.student) if settings.student == local else settings
     run = open_run(kept, reporter, inputs | student_print(settings))
     teacher_figures = described(model, None)
@@ -101,7 +107,9 @@ def run_embedder(settings: EmbedderSettings, reporter: Reporter) -> dict[str, An
     student = begin_student(run, general, model, tokenizer, rows.train)
     if with_general:
         text = open_text_of(run, general, tokenizer, reporter)
-        plain = None if watch is None else similarity_watch(watch.pairs, watch.teacher)
+        plain = (
+            None if watch is None else similarity_watch(watch.pairs, watch.teacher, head.pooling)
+        )
         stage = general_stage(
             *(run, general, load_encoder(path), student, text.train, text.held_out),
             watch=plain,
@@ -222,7 +230,15 @@ def student_head(
     # 1 - cosine leaves lengths as they come: they would say nothing.
     normalise = teacher.normalise or settings.sentence_loss == "cosine"
     layers = [nn.Sequential(linear, nn.Identity())]
-    return SentenceHead(teacher.pooling, layers, normalise, length)
+    return SentenceHead(
+        teacher.pooling,
+        layers,
+        normalise,
+        length,
+        similarity=teacher.similarity,
+        prompts=teacher.prompts,
+        prompt_pooled=teacher.prompt_pooled,
+    )
 
 
 def _save(directory: Path, trained: Path, head: SentenceHead, to_states: bool) -> None:

@@ -121,8 +121,23 @@ def plan_embedding(
         TinybertError: the budget does not last for one step.
     """
     file = run.work / PLAN_FILE
-    if file.is_file():
-        return EmbeddingPlan(**json.loads(file.read_text()))
+    # The main process decides for all: it may have written the file before another one looks.
+    if not broadcast_object_list([file.is_file()])[0]:
+        plan = _made_plan(run, settings, model, head, rows, student)
+        if run.is_main:
+            write_json_whole(file, asdict(plan))
+        run.state.wait_for_everyone()
+    return EmbeddingPlan(**json.loads(file.read_text()))
+
+
+def _made_plan(
+    run: Run,
+    settings: EmbedderSettings,
+    model: PreTrainedModel,
+    head: SentenceHead,
+    rows: Sentences,
+    student: Path,
+) -> EmbeddingPlan:
     if settings.budget is None:
         plan = plan_by_steps(settings, len(rows.train))
     else:
@@ -138,9 +153,6 @@ def plan_embedding(
             f"{pace.step_seconds:.2f} s a step, {1 / a_row:,.0f} sentences/s of the teacher: "
             f"{plan.rows:,} sentences, {plan.steps:,} steps of the embedding stage"
         )
-    if run.is_main:
-        write_json_whole(file, asdict(plan))
-    run.state.wait_for_everyone()
     return plan
 
 

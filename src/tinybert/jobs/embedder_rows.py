@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from tinybert.tasks.reading.rows import read_part
 from tinybert.tasks.reading.sources import Part, open_source
 from tinybert.tasks.reading.streams import open_text
 
-__all__ = ["Sentences", "read_sentences", "sentences_print"]
+__all__ = ["Sentences", "check_sentences", "read_sentences"]
 
 LEAST = 16
 """Sentences, to train on some and keep back others."""
@@ -42,6 +41,10 @@ class Sentences:
 
     train: TokenRows
     held_out: TokenRows
+
+    def fingerprint(self) -> str:
+        """To know on resume whether they are the same."""
+        return f"{self.train.fingerprint()} {self.held_out.fingerprint()}"
 
 
 def read_sentences(
@@ -84,13 +87,12 @@ def read_sentences(
     return Sentences(rows[0], rows[1])
 
 
-def sentences_print(settings: EmbedderSettings) -> str:
-    """Look into the files of sentences before anything is begun; returns a fingerprint.
+def check_sentences(settings: EmbedderSettings) -> None:
+    """Look into the files of sentences before anything is begun.
 
     Raises:
         TinybertError: as :func:`read_sentences`, as far as it can be known without reading all.
     """
-    digest = hashlib.sha256()
     for name in settings.sentences:
         path = Path(name).expanduser()
         if not path.is_file() or ending_of(path) is not None:
@@ -98,9 +100,6 @@ def sentences_print(settings: EmbedderSettings) -> str:
                 choose_columns(part, settings.text, None, [])
         elif path.stat().st_size == 0:
             raise TinybertError(f"{path} holds no text: it is empty.")
-        size = path.stat().st_size if path.is_file() else None
-        digest.update(f"{name}\0{size}\0".encode())
-    return digest.hexdigest()[:16]
 
 
 def _counted(sentences: Iterable[str], advance: object, most: int | None) -> Iterator[str]:

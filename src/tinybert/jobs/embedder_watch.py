@@ -9,9 +9,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tinybert.distiller import Distiller
-from tinybert.jobs.general_corpus import DEFAULT_LENGTH
 from tinybert.jobs.similarity import read_pairs
-from tinybert.measure.latency import longest_input
 from tinybert.progress import Reporter
 from tinybert.sentence_modules import SentenceHead
 from tinybert.settings import EmbedderSettings
@@ -21,7 +19,10 @@ __all__ = ["Watch"]
 
 
 class Watch:
-    """The student's similarities on ``--watch``, at every size."""
+    """The student's similarities on ``--watch``, at every size.
+
+    Sentences are cut to ``length`` tokens, as those of training are.
+    """
 
     def __init__(
         self,
@@ -30,12 +31,12 @@ class Watch:
         tokenizer: PreTrainedTokenizerBase,
         head: SentenceHead,
         sizes: tuple[int, ...],
+        length: int,
         reporter: Reporter,
     ) -> None:
         assert settings.watch is not None
-        longest = min(DEFAULT_LENGTH, longest_input(teacher) or DEFAULT_LENGTH)
         self.pairs: SentencePairs = read_pairs(
-            settings.watch, tokenizer, max_length=longest, reporter=reporter
+            settings.watch, tokenizer, max_length=length, reporter=reporter
         )
         self.sizes = sizes
         with reporter.track(

@@ -25,13 +25,26 @@ from tinybert.jobs.common import (
     short_stages,
     versions,
 )
-from tinybert.jobs.general_corpus import Text, check_corpus, open_text_of, sample_text
+from tinybert.jobs.general_corpus import (
+    Text,
+    check_corpus,
+    open_text_of,
+    sample_text,
+    text_length,
+)
 from tinybert.jobs.general_plan import check_lengths, epochs_of, plan_of, show_plan, steps_of
 from tinybert.jobs.pace import kept_pace, measure_pace
 from tinybert.jobs.published import local_student
 from tinybert.jobs.similarity import watched
 from tinybert.jobs.sizes import default_student
-from tinybert.jobs.students import Begun, begin_student, check_student, frozen, student_print
+from tinybert.jobs.students import (
+    Begun,
+    begin_student,
+    check_student,
+    frozen,
+    longest_of_both,
+    student_print,
+)
 from tinybert.progress import Reporter
 from tinybert.settings import GeneralSettings
 from tinybert.stages import Run, Stage
@@ -63,8 +76,11 @@ def run_general(settings: GeneralSettings, reporter: Reporter) -> dict[str, Any]
     model = load_encoder(path)
     corpus = check_corpus(settings, model, tokenizer, reporter)
     settings = default_student(settings, model, None, reporter)
-    check_student(settings, model, tokenizer)
-    watch = watched(settings.watch, model, tokenizer, reporter) if settings.watch else None
+    check_student(settings, model, tokenizer, length=text_length(settings))
+    watch = None
+    if settings.watch:
+        longest = longest_of_both(settings.student, model)
+        watch = watched(settings.watch, model, tokenizer, reporter, longest)
     if settings.dry_run:
         return _dry_run(settings, reporter, model, tokenizer, watch)
     inputs = {"teacher weights": fingerprint(model), "text read": corpus} | student_print(settings)

@@ -111,6 +111,14 @@ def check_corpus(
     return manifest.fingerprint()
 
 
+def text_length(settings: TextSettings) -> int:
+    """Tokens of a block at most: those of a built corpus, or those asked for."""
+    directory = _built(settings)
+    if directory is None:
+        return settings.max_length or DEFAULT_LENGTH
+    return read_manifest(directory).max_length
+
+
 def open_text_of(
     run: Run,
     settings: TextSettings,

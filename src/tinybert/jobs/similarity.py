@@ -15,7 +15,7 @@ from tinybert.batching import tokenize
 from tinybert.distiller import Distiller
 from tinybert.errors import TinybertError
 from tinybert.jobs.common import check_json, described
-from tinybert.measure.latency import check_length, longest_input
+from tinybert.measure.latency import check_length
 from tinybert.outputs import write_json_whole
 from tinybert.progress import Reporter
 from tinybert.sentence_modules import SentenceHead, read_head
@@ -114,9 +114,11 @@ def watched(
     teacher: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     reporter: Reporter,
+    longest: int | None,
 ) -> Callable[[Distiller], dict[str, float]]:
-    """What ``--watch`` adds to every evaluation of a general student."""
-    longest = min(MAX_LENGTH, longest_input(teacher) or MAX_LENGTH)
+    """What ``--watch`` adds to every evaluation of a general student; both models take ``longest``
+    tokens at most, None where nothing bounds them."""
+    longest = min(MAX_LENGTH, longest or MAX_LENGTH)
     pairs = read_pairs(given, tokenizer, max_length=longest, reporter=reporter)
     theirs = _cosines(pairs, teacher, "mean", "the teacher", reporter)
     if pairs.scores is not None:

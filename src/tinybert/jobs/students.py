@@ -19,6 +19,7 @@ from tinybert.ensemble import Ensemble
 from tinybert.errors import TinybertError
 from tinybert.jobs.rows import calibration
 from tinybert.mapping import layer_mapping, shown
+from tinybert.measure.latency import check_length, longest_input
 from tinybert.objectives import Objective, Weight, intermediate_objective
 from tinybert.projections import PROJECTIONS_FILE, Projections
 from tinybert.settings import LossSettings, StudentSettings
@@ -88,11 +89,13 @@ def check_student(
     teacher: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     own: PreTrainedTokenizerBase | None = None,
+    length: int | None = None,
 ) -> str:
     """Fail before the run on a student that fits neither teacher nor objective; returns its shape.
 
     ``settings`` has the fields of :class:`StudentSettings` and :class:`LossSettings`; ``own`` is
-    the student's tokenizer where it is another one.
+    the student's tokenizer where it is another one; ``length`` is that of the longest row, in
+    tokens, which a given student has to take.
     """
     weights = loss_weights(settings)
     given = Path(settings.student)
@@ -101,14 +104,17 @@ def check_student(
         student = load_encoder(given)
         config = student.config
         _check_given(given, config, teacher, tokenizer, own)
+        if length is not None:
+            check_length(student, length, f"the student {given}")
         shape = shape_of(config)
+        mapping = _mapping(settings, shape, teacher)
     else:
         if "/" in settings.student or settings.student.startswith("."):
             raise TinybertError(f"there is no student directory {settings.student}.")
         shape = parse_shape(settings.student, teacher.config)
         check_start(resolve_start(settings.start, teacher, shape)[0], teacher, shape)
-        config = shape.config(teacher.config)
-    mapping = layer_mapping(settings.layer_mapping, shape.layers, teacher.config.num_hidden_layers)
+        mapping = _mapping(settings, shape, teacher)
+        config = shape.config(teacher.config, mapping)
     objective, _ = _objective(settings, weights, mapping, teacher, student, config)
     if own is not None and objective.windows:
         raise TinybertError(
@@ -116,6 +122,17 @@ def check_student(
             "tokenizers, whose windows hold other text: leave it out with --attention-weight 0."
         )
     return str(shape)
+
+
+def _mapping(settings: Any, shape: Shape, teacher: PreTrainedModel) -> tuple[int, ...]:
+    return layer_mapping(settings.layer_mapping, shape.layers, teacher.config.num_hidden_layers)
+
+
+def longest_of_both(student: str, teacher: PreTrainedModel) -> int | None:
+    """Tokens that the teacher and a given student (a directory) both have positions for; None where
+    nothing bounds them."""
+    models = [teacher, *([load_encoder(student)] if Path(student).is_dir() else [])]
+    return min(filter(None, map(longest_input, models)), default=None)
 
 
 def _objective(
@@ -241,7 +258,7 @@ def begin_student(
         )
     shape = parse_shape(student.student, teacher.config)
     start, why = resolve_start(student.start, teacher, shape)
-    mapping = layer_mapping(student.layer_mapping, shape.layers, teacher.config.num_hidden_layers)
+    mapping = _mapping(student, shape, teacher)
     config = shape.config(teacher.config, mapping)
     objective, said = _objective(settings, weights, mapping, teacher, teacher, config)
     check_fits(teacher.config, config)

@@ -124,12 +124,12 @@ def longest_input(model: nn.Module) -> int | None:
     return longest if longest is not None and longest > 0 else None
 
 
-def check_length(model: nn.Module, length: int) -> None:
-    """Refuse a length that the model has no position embeddings for."""
+def check_length(model: nn.Module, length: int, name: str = "the model") -> None:
+    """Refuse a length that the model, called ``name``, has no position embeddings for."""
     longest = longest_input(model)
     if longest is not None and length > longest:
         raise TinybertError(
-            f"the model takes {longest} tokens at most, {length} were asked for: give a length of "
+            f"{name} takes {longest} tokens at most, {length} were asked for: give a length of "
             f"{longest} or less"
         )
 

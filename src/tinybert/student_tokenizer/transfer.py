@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -174,7 +175,8 @@ def with_vocabulary(
     """The same model with the vocabulary of ``new``, its rows made of those it had.
 
     Whatever has a row a piece follows: input embeddings, output embeddings and their biases.
-    Positions stay where they are, also where they are counted from the padding id on (RoBERTa).
+    Positions stay where they are, also where they are counted from the padding id on (RoBERTa): a
+    larger id makes the table longer, so that as many tokens as before have a place.
 
     Args:
         model: a model of the vocabulary ``old``; stays as it is.
@@ -190,11 +192,14 @@ def with_vocabulary(
     config = copy.deepcopy(model.config)
     config.vocab_size = len(sources)
     _name_roles(config, old, new)
+    shifts = _position_shifts(model, config)
+    if shifts:
+        more = max(later - earlier for earlier, later in shifts.values())
+        config.max_position_embeddings += max(more, 0)
     with torch.random.fork_rng(devices=[]):
         made: PreTrainedModel = type(model)(config)
     cast(nn.Module, made).to(model.dtype)
     whole = model.state_dict()
-    shifts = _position_shifts(model, made)
     follow = _of_vocabulary(model)
     state = {}
     for name, tensor in made.state_dict().items():
@@ -202,7 +207,7 @@ def with_vocabulary(
         if name in follow:
             held = sources.mixed(held)
         elif name in shifts:
-            held = _shifted(held, *shifts[name])
+            held = _shifted(held, *shifts[name], len(tensor))
         if held.shape != tensor.shape:
             raise TinybertError(
                 f"{type(model).__name__} has a tensor {name} of {list(held.shape)} that follows "
@@ -238,13 +243,20 @@ def _name_roles(config: Any, old: PreTrainedTokenizerBase, new: PreTrainedTokeni
             places[ids[0]] = ids[1]
     for key, value in config.to_dict().items():
         if key.endswith("_token_id") and isinstance(value, int):
-            setattr(config, key, places.get(value))
+            try:
+                setattr(config, key, places.get(value))
+            except StrictDataclassError:  # EuroBERT has to have a mask
+                setattr(
+                    config, key, new.pad_token_id if new.unk_token_id is None else new.unk_token_id
+                )
     config.pad_token_id = new.pad_token_id
 
 
-def _position_shifts(old: PreTrainedModel, new: PreTrainedModel) -> dict[str, tuple[int, int]]:
+def _position_shifts(old: PreTrainedModel, config: Any) -> dict[str, tuple[int, int]]:
     """Tables of positions that are counted from the padding id on: name → that id, old and new."""
     found = {}
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        new = type(old)(copy.deepcopy(config))
     for name, module in new.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
             theirs = cast(nn.Embedding, old.get_submodule(name)).padding_idx
@@ -253,9 +265,8 @@ def _position_shifts(old: PreTrainedModel, new: PreTrainedModel) -> dict[str, tu
     return found
 
 
-def _shifted(table: Tensor, old: int, new: int) -> Tensor:
-    """Positions begin one after the padding id; the last ones fall off, or are repeated."""
-    moved = table.clone()
-    places = torch.arange(new + 1, len(table))
-    moved[places] = table[(places - new + old).clamp(max=len(table) - 1)]
-    return moved
+def _shifted(table: Tensor, old: int, new: int, length: int) -> Tensor:
+    """``length`` positions, which begin one after the padding id; rows before that are never read,
+    and the last one is repeated where more are asked for."""
+    places = torch.arange(length) - new + old
+    return table[places.clamp(0, len(table) - 1)]

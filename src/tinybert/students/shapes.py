@@ -198,8 +198,8 @@ def _field(config: PretrainedConfig, ours: str) -> str:
     raise TinybertError(
         f"the configuration of {config.model_type or 'this model'} has no {_FIELDS[ours][0]}: only "
         "encoders with BERT-like or DistilBERT sizes can be given a student shape; a student of "
-        "another kind with the same tokenizer (--student DIRECTORY) can learn the hidden states, "
-        "the embedding output and the logits (--attention-weight 0)."
+        "another kind (--student DIRECTORY) can learn the hidden states, the embedding output and "
+        "the logits (--attention-weight 0)."
     )
 
 

@@ -250,9 +250,9 @@ def _carry(source: Path, target: Path) -> None:
     """What lies beside a model and does not depend on its pieces: projections, how it is pooled."""
     if not source.is_dir():
         return
-    names = [PROJECTIONS_FILE, "modules.json", "sentence_bert_config.json"]
-    names += ["config_sentence_transformers.json"]
-    for path in [*(source / name for name in names), *source.glob("[0-9]_*")]:
+    names = [PROJECTIONS_FILE, "modules.json", "config_sentence_transformers.json"]
+    names += ["sentence_*_config.json", "[0-9]_*"]
+    for path in [path for name in names for path in source.glob(name)]:
         if path.is_dir():
             shutil.copytree(path, target / path.name)
         elif path.is_file():
