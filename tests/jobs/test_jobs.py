@@ -119,6 +119,7 @@ def test_a_task_student(place: Path, distilled: dict[str, Any]) -> None:
         "start",
         "teacher_fine_tuned",
         "teacher_name",
+        "vocabulary",
     }
     assert results.keys() == FIELDS | TASK_FIELDS | more
     for name in ("teacher", "student"):

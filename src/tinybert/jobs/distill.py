@@ -121,7 +121,7 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
     if epochs:
         reporter.say(f"intermediate stage of {epochs:g} epoch{'s' * (epochs != 1)}: {why}")
     if settings.dry_run:
-        return _dry_run(settings, rows, reporter, shape, learned, len(own or tokenizer))
+        return _dry_run(settings, rows, reporter, shape, learned, own)
     tuned_here = not has_head(path)
     if tuned_here:
         teacher = fine_tuned(settings, rows, tokenizer, reporter)
@@ -333,7 +333,7 @@ def _dry_run(
     reporter: Reporter,
     shape: str,
     learned: int,
-    pieces: int,
+    own: PreTrainedTokenizerBase | None,
 ) -> dict[str, Any]:
     def steps(epochs: float) -> int:
         if epochs <= 0:
@@ -347,7 +347,7 @@ def _dry_run(
         "intermediate steps": steps(epochs_of(settings, learned)[0]),
         "prediction steps": steps(settings.prediction_epochs),
         "student": shape,
-        "student's vocabulary": f"{pieces:,} pieces",
+        **({} if own is None else {"student's vocabulary": f"{len(own):,} pieces"}),
         "metric": rows.task.metric,
     }
     reporter.table("plan", ["what", "value"], [[k, str(v)] for k, v in plan.items()])
