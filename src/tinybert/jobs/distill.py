@@ -54,6 +54,7 @@ from tinybert.reporting import kept_answers
 from tinybert.settings import DistillSettings
 from tinybert.sizing import Fitted, reached, write_fit
 from tinybert.stages import Run, StageResult, check_no_run
+from tinybert.tasks.task import TaskData
 from tinybert.teachers import (
     Teacher,
     cached_logits,
@@ -104,16 +105,7 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
             "the label column with --label."
         )
     settings, fitted = chosen_student(settings, teacher, len(rows.train), reporter)
-    asked_own = settings.tokenizer is not None or settings.vocabulary_size is not None
-    own = None
-    if rows.test.reading is None or not asked_own:
-        own = own_tokenizer(settings, tokenizer, data.train.texts, reporter)
-    if rows.test.reading is not None and (asked_own or own is not None):
-        raise TinybertError(
-            "a student with a tokenizer of its own is for classification and regression so far, "
-            f"not for {rows.task.kind}: leave --tokenizer and --vocabulary-size out, or give a "
-            "student with the teacher's tokenizer."
-        )
+    own = _own_tokenizer(settings, rows, data, tokenizer, reporter)
     shape = check_student(settings, teacher, tokenizer, own, settings.max_length)
     manifest = augmented_rows(settings.augment, rows, reporter)
     learned = len(rows.train) if manifest is None else manifest.counts.total
@@ -176,6 +168,28 @@ def run_distill(settings: DistillSettings, reporter: Reporter) -> dict[str, Any]
     if settings.push_to_hub is not None and run.is_main:
         push_directory(run.output, settings.push_to_hub, reporter, private=settings.private)
     return results
+
+
+def _own_tokenizer(
+    settings: DistillSettings,
+    rows: TaskRows,
+    data: TaskData,
+    tokenizer: PreTrainedTokenizerBase,
+    reporter: Reporter,
+) -> PreTrainedTokenizerBase | None:
+    """The student's tokenizer where it is another one, which not every kind of task allows."""
+    whole = rows.test.reading is None  # each row has one answer, which no token carries
+    asked = settings.tokenizer is not None or settings.vocabulary_size is not None
+    own = None
+    if whole or not asked:  # none is trained only to be refused; a given student may bring one
+        own = own_tokenizer(settings, tokenizer, data.train.texts, reporter)
+    if not whole and (asked or own is not None):
+        raise TinybertError(
+            "a student with a tokenizer of its own is for classification and regression so far, "
+            f"not for --task {settings.task}: leave --tokenizer and --vocabulary-size out, or give "
+            "a student with the teacher's tokenizer."
+        )
+    return own
 
 
 def _distilled(
