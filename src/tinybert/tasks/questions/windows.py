@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from tokenizers import Encoding
@@ -71,26 +70,38 @@ def tokenize_questions(
     for begin in range(0, len(rows), _AT_ONCE):
         piece = [rows.texts[i] for i in range(begin, min(begin + _AT_ONCE, len(rows)))]
         _check_room(tokenizer, piece, rows.ids[begin:], max_length, stride)
-        windows = _windows(tokenizer, piece, max_length, stride)
+        encodings = tokenizer(
+            [question for question, _ in piece],
+            [passage for _, passage in piece],
+            return_attention_mask=False,
+            verbose=False,
+        ).encodings
+        windows = [
+            (row, window)
+            for row, encoding in enumerate(encodings)
+            for window in _windows(encoding, max_length, stride)
+        ]
         number = np.array([row for row, _ in windows])
         found_whole = np.zeros(len(piece), dtype=bool)
-        for window, (_, encoding) in enumerate(windows):
-            row = begin + int(number[window])
-            inside = np.array([text == 1 for text in encoding.sequence_ids])
-            places = np.asarray(encoding.offsets, dtype=np.int32)
+        for window, (row, chosen) in enumerate(windows):
+            encoding = encodings[row]
+            inside = np.array([text == 1 for text in encoding.sequence_ids])[chosen]
+            places = np.asarray(encoding.offsets, dtype=np.int32)[chosen]
             known = inside.copy()
             known[0] = True
-            ids.append(np.asarray(encoding.ids, dtype=dtype))
+            ids.append(np.asarray(encoding.ids, dtype=dtype)[chosen])
             if takes_types:
-                types.append(np.asarray(encoding.type_ids, dtype=np.uint8))
+                types.append(np.asarray(encoding.type_ids, dtype=np.uint8)[chosen])
             asked.append(known)
             spans.append(np.where(inside[:, None], places, -1))
-            of.append(row)
-            lengths.append(len(encoding.ids))
+            of.append(begin + row)
+            lengths.append(len(chosen))
             if rows.labels is not None:
                 first = window == 0 or number[window - 1] != number[window]
                 last = window + 1 == len(number) or number[window + 1] != number[window]
-                label, whole = _labels(rows.labels[row], inside, places, bool(first), bool(last))
+                label, whole = _labels(
+                    rows.labels[begin + row], inside, places, bool(first), bool(last)
+                )
                 label[~known] = IGNORED
                 labels.append(label)
                 found_whole[number[window]] |= whole
@@ -126,29 +137,23 @@ def tokenize_questions(
     )
 
 
-def _windows(
-    tokenizer: PreTrainedTokenizerBase, piece: list[tuple[str, ...]], max_length: int, stride: int
-) -> list[tuple[int, Encoding]]:
-    """Row and encoding of every window.
+def _windows(encoding: Encoding, max_length: int, stride: int) -> list[np.ndarray]:
+    """Places of each window's tokens in the encoding of the whole pair.
 
-    First whole, then cut: the engines of tokenizers 0.23.1 and 0.23.2 stop reading where the first
-    window is full, and lose the last ones.
+    The tokenizer's own overflow is not used: with tokenizers 0.23.1 and 0.23.2 it ends early, and
+    a passage's last windows are lost.
     """
-    whole = [
-        tokenizer(
-            list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False
-        ).encodings
-        for texts in zip(*piece, strict=True)
-    ]
-    engine: Any = tokenizer.backend_tokenizer
-    engine.enable_truncation(
-        max_length, stride=stride, strategy="only_second", direction=tokenizer.truncation_side
-    )
-    try:
-        cut = [engine.post_process(*pair) for pair in zip(*whole, strict=True)]
-    finally:
-        engine.no_truncation()
-    return [(row, each) for row, first in enumerate(cut) for each in (first, *first.overflowing)]
+    passage = np.array([text == 1 for text in encoding.sequence_ids], dtype=bool)
+    around, inside = np.flatnonzero(~passage), np.flatnonzero(passage)
+    if len(passage) <= max_length:
+        return [np.arange(len(passage))]
+    room = max_length - len(around)
+    windows = []
+    for start in range(0, len(inside), room - stride):
+        windows.append(np.sort(np.concatenate([around, inside[start : start + room]])))
+        if start + room >= len(inside):
+            break
+    return windows
 
 
 def _labels(
