@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import gc
+import os
+
+# Equalities to the bit hold on a processor, and two processes want no two GPUs there. Before torch
+# is imported, and for the processes that tests start.
+if os.environ.get("TINYBERT_TESTS_ON_GPU") != "1":
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def pytest_collection_finish() -> None:

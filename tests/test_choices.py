@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from transformers import BertModel, FNetConfig, FNetModel
 
 from support import tiny
 from tinybert import choices
-from tinybert.choices import choose, fast_bfloat16
+from tinybert.choices import choose, fast_bfloat16, refusal_of_bfloat16
+from tinybert.errors import TinybertError
+from tinybert.progress import Reporter
+from tinybert.stages import Run
 
 
 @pytest.fixture(autouse=True)
@@ -105,3 +110,60 @@ def test_bfloat16_is_judged_by_measurement() -> None:
     assert isinstance(fast, bool)
     assert "float32's speed" in why
     assert fast_bfloat16(torch.device("meta")) == (False, "meta: not measured")
+
+
+def fourier() -> FNetModel:
+    """An encoder that knows no bfloat16."""
+    config = FNetConfig(
+        vocab_size=tiny.VOCABULARY, hidden_size=16, num_hidden_layers=1, intermediate_size=32
+    )
+    return FNetModel(config).train()
+
+
+class Refusing(BertModel):
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        if torch.is_autocast_enabled("cpu"):
+            raise RuntimeError("no such kernel\nand its trace")
+        return super().forward(*args, **kwargs)
+
+
+def refusing() -> BertModel:
+    """A student that computes in float32 alone."""
+    return Refusing(tiny.config())
+
+
+def test_what_cannot_compute_in_bfloat16_computes_in_float32(tmp_path: Path) -> None:
+    teacher = fourier()
+    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    able = tiny.encoder()
+    state = torch.random.get_rng_state()
+    assert refusal_of_bfloat16(able, torch.device("cpu")) is None
+    one = choose(tmp_path / "one.json", able, tiny.rows(10), teachers=[able, teacher])
+    assert one.teacher_precision == "float32"
+    assert "the teacher's FNetModel cannot compute in bfloat16 here (" in one.reason
+    assert teacher.training
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert all(torch.equal(before[name], now) for name, now in teacher.state_dict().items())
+    two = choose(tmp_path / "two.json", refusing(), tiny.rows(10), teachers=[able])
+    assert (two.precision, two.teacher_precision) == ("float32", "bfloat16")
+    assert "the student's Refusing cannot compute in bfloat16 here (no such kernel)" in two.reason
+
+
+def test_bfloat16_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "choices.json"
+    with pytest.raises(
+        TinybertError, match=r"^--teacher-precision bfloat16: FNetModel cannot .*: give float32"
+    ):
+        choose(
+            file, tiny.encoder(), tiny.rows(10), teacher_precision="bfloat16", teachers=[fourier()]
+        )
+    with pytest.raises(TinybertError, match=r"^--precision bfloat16: Refusing .*: give float32"):
+        choose(file, refusing(), tiny.rows(10), precision="bfloat16")
+    assert not file.exists()
+
+
+def test_a_run_that_cannot_compute_as_asked_leaves_nothing(tmp_path: Path) -> None:
+    run = Run(tmp_path / "out", {}, Reporter(quiet=True), teacher_precision="bfloat16")
+    with pytest.raises(TinybertError, match="--teacher-precision bfloat16"):
+        run.choices(tiny.encoder(), tiny.rows(10), 4, [fourier()])
+    assert not list(tmp_path.iterdir())

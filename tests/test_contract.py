@@ -260,7 +260,7 @@ WORKER = Path(__file__).parent / "support" / "two_processes.py"
 def one_and_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``one/OBJECTIVE`` of a process alone, ``two/OBJECTIVE`` of two over gloo; dropout 0."""
     place = tmp_path_factory.mktemp("processes")
-    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(WORKER.parent.parent)}
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     launch = [
         *(sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"),
         *("--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"),  # any free port

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from tinybert.errors import TinybertError
+from tinybert.truncation import cut_rows
 
 __all__ = [
     "IGNORED",
@@ -293,7 +294,7 @@ def tokenize(
     labels: NDArray[Any] | None = None,
     *,
     advance: Callable[[int], None] | None = None,
-    encoded_piece: Callable[[BatchEncoding], None] | None = None,
+    encoded_piece: Callable[[BatchEncoding, NDArray[np.bool_]], None] | None = None,
 ) -> TokenRows:
     """Rows of one or two texts as token rows, cut to ``max_length`` tokens (specials included).
 
@@ -306,8 +307,8 @@ def tokenize(
         max_length: tokens a row at most.
         labels: ``(rows,)``, passed on.
         advance: called with the number of rows done since it was last called.
-        encoded_piece: called with what the tokenizer made of each piece, in their order; the
-            pieces follow from the texts alone.
+        encoded_piece: called with what the tokenizer made of each piece and which of its rows it
+            cut, in their order; the pieces follow from the texts alone.
 
     Returns:
         The rows; ``cut`` says how many were longer.
@@ -337,9 +338,10 @@ def tokenize(
         ids.append(_flat(encoded["input_ids"], dtype, counts))
         if with_types:
             types.append(_flat(encoded["token_type_ids"], np.uint8, counts))
-        cut += _cut(tokenizer, encoded, piece, counts, max_length)
+        cut_here = cut_rows(tokenizer, encoded, piece, max_length)
+        cut += int(cut_here.sum())
         if encoded_piece is not None:
-            encoded_piece(encoded)
+            encoded_piece(encoded, cut_here)
         if advance is not None:
             advance(len(piece))
     return TokenRows(
@@ -368,22 +370,6 @@ def _pieces(texts: Sequence[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]
 
 def _flat(rows: Sequence[Sequence[int]], dtype: Any, counts: NDArray[np.int64]) -> NDArray[Any]:
     return np.fromiter(chain.from_iterable(rows), dtype=dtype, count=int(counts.sum()))
-
-
-def _cut(
-    tokenizer: PreTrainedTokenizerBase,
-    encoded: BatchEncoding,
-    piece: Sequence[tuple[str, ...]],
-    counts: NDArray[np.int64],
-    max_length: int,
-) -> int:
-    """How many rows of a piece were longer than ``max_length``; only full ones can have been."""
-    full = np.flatnonzero(counts >= max_length)
-    if encoded.encodings is not None:
-        return sum(bool(encoded.encodings[row].overflowing) for row in full)
-    # A tokenizer written in Python keeps no trace of what it cut.
-    rows = [piece[int(row)] for row in full]
-    return sum(len(tokenizer(*row, verbose=False)["input_ids"]) > max_length for row in rows)
 
 
 def micro_batches(

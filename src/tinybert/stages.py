@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from accelerate import PartialState
 from accelerate.utils import set_seed
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
@@ -33,6 +32,7 @@ from tinybert.outputs import (
     whole_directory,
     write_json_whole,
 )
+from tinybert.processes import this_process
 from tinybert.progress import Reporter
 from tinybert.projections import Projections
 from tinybert.taps import shows_attention, use_attention
@@ -151,7 +151,7 @@ class Run:
         tensorboard: bool = False,
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
-        self.state = PartialState(cpu=not torch.cuda.is_available())
+        self.state = this_process()
         self.output = check_output(output, overwrite)
         self.reporter, self.seed = reporter, seed
         self.work = work_directory(self.output)
@@ -172,7 +172,13 @@ class Run:
     def is_main(self) -> bool:
         return bool(self.state.is_main_process)
 
-    def choices(self, student: PreTrainedModel, rows: TrainingRows, batch_size: int) -> Choices:
+    def choices(
+        self,
+        student: PreTrainedModel,
+        rows: TrainingRows,
+        batch_size: int,
+        teachers: Sequence[PreTrainedModel] = (),
+    ) -> Choices:
         """Precision and attention of this run: measured by the main process, once."""
         file = self.work / "choices.json"
         precision, teacher_precision, attention = self.wanted
@@ -186,11 +192,16 @@ class Run:
                 teacher_precision=teacher_precision,
                 attention=attention,
                 batch_size=batch_size,
+                teachers=teachers,
             )
 
         fresh = not file.is_file()
         if self.is_main:
-            chosen = decide()
+            try:
+                chosen = decide()
+            except TinybertError:
+                self.discard()  # nothing was trained before there were choices
+                raise
             if fresh:
                 self.reporter.say(
                     f"computing in {chosen.precision} with {chosen.attention} attention, the "

@@ -286,6 +286,19 @@ def test_copies_of_other_rows_are_refused(
     assert not (tmp_path / "student.run").exists()
 
 
+def test_a_model_that_knows_no_bfloat16_guesses_in_float32(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = "tinybert.jobs.augment"
+    monkeypatch.setattr(f"{job}.fast_bfloat16", lambda _: (True, "bfloat16 is fast"))
+    monkeypatch.setattr(f"{job}.refusal_of_bfloat16", lambda *_: "it cannot")
+    plan = augment(place, tmp_path / "out", dry_run=True, guess_precision="auto")
+    assert plan["precision"] == "float32"
+    with pytest.raises(TinybertError, match=r"^--guess-precision bfloat16: it cannot: give float"):
+        augment(place, tmp_path / "out", guess_precision="bfloat16")
+    assert not list(tmp_path.iterdir())
+
+
 # --- bad input ------------------------------------------------------------------------------------
 
 WORDS = ["augment", "--data", "train.csv", "--masked-lm", "masked-lm", "--output", "out"]

@@ -10,6 +10,8 @@ from transformers import (
     BertConfig,
     BertForMaskedLM,
     BertModel,
+    ModernBertConfig,
+    ModernBertModel,
     PreTrainedModel,
     RobertaConfig,
     RobertaModel,
@@ -60,6 +62,27 @@ def test_flops_by_hand(attention: str) -> None:
     tokens = batch * length
     layer = 2 * tokens * (4 * d * d + 2 * d * f) + 2 * 2 * batch * length * length * d
     assert flops(model, length=length, batch=batch) == layers * layer + 2 * batch * d * d
+
+
+def test_flops_of_rotary_positions_are_none() -> None:
+    """Some versions compute their angles as a matrix product, which sums nothing up."""
+    length, batch, d, f, layers = 6, 2, 16, 24, 2
+    special = {f"{name}_token_id": number for number, name in enumerate(("pad", "cls", "sep"))}
+    config = ModernBertConfig(
+        vocab_size=50,
+        hidden_size=d,
+        intermediate_size=f,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        bos_token_id=1,
+        eos_token_id=2,
+        **special,
+    )
+    tokens = batch * length
+    layer = 2 * tokens * (4 * d * d + 3 * d * f) + 2 * 2 * batch * length * length * d
+    assert flops(ModernBertModel(config), length=length, batch=batch) == layers * layer
+    layer = 2 * batch * (4 * d * d + 3 * d * f) + 2 * 2 * batch * d
+    assert flops(ModernBertModel(config), length=1, batch=batch) == layers * layer
 
 
 def test_flops_leaves_the_model_as_it_was() -> None:

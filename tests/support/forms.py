@@ -20,6 +20,7 @@ from tinybert.contest.workloads import Feed, write_feeds
 
 def add_onnx(directory: Path) -> Path:
     """Float32 and int8 ONNX models beside the weights, in the layout of an export."""
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     config = json.loads((directory / "config.json").read_text())
@@ -42,7 +43,9 @@ def add_onnx(directory: Path) -> Path:
     assert program is not None
     (directory / "onnx").mkdir()
     plain = directory / "onnx" / "model.onnx"
-    program.save(plain)
+    proto = program.model_proto
+    del proto.graph.value_info[:]  # weights' shapes too, which older quantisers stumble over
+    onnx.save_model(proto, str(plain))
     int8 = directory / "onnx" / "model_quantized.onnx"
     quantize_dynamic(plain, int8, weight_type=QuantType.QInt8)
     return directory

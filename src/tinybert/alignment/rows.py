@@ -160,19 +160,15 @@ def align_rows(
     spans: list[NDArray[np.int64]] = []
     their_spans: list[NDArray[np.int64]] = []
 
-    def meet(encoded: BatchEncoding) -> None:
-        one, other = align(ours.popleft(), offsets_of(teacher, encoded))
+    def keep(encoded: BatchEncoding, cut: NDArray[np.bool_]) -> None:
+        ours.append(offsets_of(student, encoded, cut))
+
+    def meet(encoded: BatchEncoding, cut: NDArray[np.bool_]) -> None:
+        one, other = align(ours.popleft(), offsets_of(teacher, encoded, cut))
         spans.append(one)
         their_spans.append(other)
 
-    rows = tokenize(
-        student,
-        texts,
-        max_length,
-        labels,
-        advance=advance,
-        encoded_piece=lambda encoded: ours.append(offsets_of(student, encoded)),
-    )
+    rows = tokenize(student, texts, max_length, labels, advance=advance, encoded_piece=keep)
     theirs = tokenize(teacher, texts, max_length, labels, encoded_piece=meet)
     kind = np.int16 if max_length < 2**15 else np.int32
     return AlignedRows(

@@ -77,12 +77,15 @@ def check_alignable(tokenizer: PreTrainedTokenizerBase, whose: str) -> None:
         )
 
 
-def offsets_of(tokenizer: PreTrainedTokenizerBase, encoded: BatchEncoding) -> Offsets:
+def offsets_of(
+    tokenizer: PreTrainedTokenizerBase, encoded: BatchEncoding, cut: NDArray[np.bool_]
+) -> Offsets:
     """Where the tokens of encoded rows lie.
 
     Args:
         tokenizer: a fast one.
         encoded: what it made of the rows, without padding.
+        cut: (rows,), which of them it cut.
     """
     encodings = encoded.encodings
     assert encodings is not None
@@ -105,7 +108,7 @@ def offsets_of(tokenizer: PreTrainedTokenizerBase, encoded: BatchEncoding) -> Of
         starts=places[:, 0],
         ends=places[:, 1],
         roles=roles,
-        cut=np.fromiter((bool(e.overflowing) for e in encodings), bool, count=len(encodings)),
+        cut=cut,
         lengths=lengths,
     )
 

@@ -15,6 +15,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from tinybert.pieces import Pieces, has_word_character, is_unsegmented
+from tinybert.truncation import cut_rows
 
 __all__ = ["Sentence", "Word", "split_words"]
 
@@ -104,23 +105,29 @@ def _split(
         return_attention_mask=False,
         return_offsets_mapping=True,
     )
+    rows = [(text, text) if beside_itself else (text,) for text in read]
+    longer = cut_rows(tokenizer, encoded, rows, max_length)
     sentences = []
     for i, text in enumerate(texts):
         types = encoded["token_type_ids"][i] if "token_type_ids" in encoded else None
         encoding = encoded.encodings[i]
         words = _words(text, encoding, pieces)
-        cut = bool(encoding.overflowing) or len(read[i]) < len(text)
-        torn = len(read[i]) < len(text) if beside_itself else _torn(encoding)
+        shorter = len(read[i]) < len(text)
+        cut = shorter or bool(longer[i])
+        torn = shorter if beside_itself else cut and _torn(tokenizer, text, encoding)
         if words and torn:
             words.pop()
         sentences.append(Sentence(text, encoded["input_ids"][i], types, words, cut))
     return sentences
 
 
-def _torn(encoding: Any) -> bool:
+def _torn(tokenizer: PreTrainedTokenizerBase, text: str, encoding: Any) -> bool:
     """Whether the cut goes through a word."""
     last = max((word for word in encoding.word_ids if word is not None), default=None)
-    return any(last in over.word_ids for over in encoding.overflowing[:1] if last is not None)
+    if last is None:
+        return False
+    whole = tokenizer([text], padding=False, verbose=False).encodings[0]
+    return bool(whole.word_ids.count(last) > encoding.word_ids.count(last))
 
 
 def _shortened(tokenizer: PreTrainedTokenizerBase, text: str, max_length: int) -> str:
@@ -130,7 +137,7 @@ def _shortened(tokenizer: PreTrainedTokenizerBase, text: str, max_length: int) -
     encoded = tokenizer(
         [text], truncation=True, max_length=max_length, padding=False, return_offsets_mapping=True
     )
-    if not encoded.encodings[0].overflowing:
+    if not cut_rows(tokenizer, encoded, [(text,)], max_length)[0]:
         return text
     return text[: max(end for _, end in encoded["offset_mapping"][0])]
 

@@ -185,13 +185,20 @@ def _silence() -> Iterator[None]:
 
 
 def _tidy(model: Any) -> None:
-    """Nodes named by the module that they come from; no traces of this machine's files."""
+    """Nodes named by the module that they come from; shapes of weights noted once; no traces of
+    this machine's files."""
     graph = model.graph
     for number, node in enumerate(graph.node):
         noted = {entry.key: entry.value for entry in node.metadata_props}
         node.name = f"{_module(noted)}/{node.op_type}_{number}".lstrip("/")
         del node.metadata_props[:]
         node.doc_string = ""
+    # The exporter notes shapes of weights a second time; quantisers that turn a weight over under
+    # its own name (ONNX Runtime before 1.32, for every Gemm) then stumble over the old shape.
+    weights = {tensor.name for tensor in graph.initializer}
+    noted_shapes = [each for each in graph.value_info if each.name not in weights]
+    del graph.value_info[:]
+    graph.value_info.extend(noted_shapes)
     for each in (*graph.initializer, *graph.value_info, *graph.input, *graph.output, graph, model):
         del each.metadata_props[:]
         each.doc_string = ""

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from accelerate import PartialState
 from rich.markup import escape
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -23,13 +21,14 @@ from tinybert.augmentation.sampler import Copy, Slots
 from tinybert.augmentation.shards import ShardWriter
 from tinybert.augmentation.vector_files import read_vectors
 from tinybert.augmentation.word_vectors import nearest_words
-from tinybert.choices import fast_bfloat16
+from tinybert.choices import fast_bfloat16, refusal_of_bfloat16
 from tinybert.errors import TinybertError
 from tinybert.jobs.common import required, versions
 from tinybert.jobs.rows import task_texts, texts_print
 from tinybert.jobs.word_tasks import refuse_words
 from tinybert.measure.latency import longest_input
 from tinybert.outputs import check_output
+from tinybert.processes import this_device, this_process
 from tinybert.progress import Reporter, duration
 from tinybert.settings import AugmentSettings
 from tinybert.settings.kinds import own_task
@@ -60,13 +59,29 @@ class _Words:
             raise TinybertError(f"there is no file of word vectors {settings.vectors}.")
         if settings.vectors is not None:  # before hours of guessing
             read_vectors(settings.vectors, lines=LOOKED_AT)
-        self.device = PartialState(cpu=not torch.cuda.is_available()).device
+        self.device = this_device()
         self._guesser: Guesser | None = None
+        self._precision: str | None = None
+        if settings.guess_precision != "auto":  # one that cannot be is told before the run
+            self.precision()
 
     def precision(self) -> str:
-        if self.settings.guess_precision != "auto":
-            return self.settings.guess_precision
-        return "bfloat16" if fast_bfloat16(self.device)[0] else "float32"
+        if self._precision is None:
+            self._precision = self._chosen_precision()
+        return self._precision
+
+    def _chosen_precision(self) -> str:
+        wanted = self.settings.guess_precision
+        if wanted == "float32" or (wanted == "auto" and not fast_bfloat16(self.device)[0]):
+            return "float32"
+        refusal = refusal_of_bfloat16(self.model, self.device)
+        if refusal and wanted != "auto":
+            raise TinybertError(
+                f"--guess-precision {wanted}: {refusal}: give float32, or leave it out."
+            )
+        if refusal:
+            self.reporter.say(f"guessing in float32: {refusal}")
+        return "float32" if refusal else "bfloat16"
 
     def identity(self) -> dict[str, Any]:
         """What makes these words what they are; how fast the machine is, is no part of it."""
@@ -215,7 +230,7 @@ def label_column(task: Task, rows: Rows) -> tuple[str, Sequence[Any]] | None:
 
 
 def _place() -> Place:
-    state = PartialState(cpu=not torch.cuda.is_available())
+    state = this_process()
     return Place(state.process_index, state.num_processes, state.wait_for_everyone)
 
 

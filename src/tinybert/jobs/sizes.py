@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, TypeVar
 
-import torch
-from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from transformers import PreTrainedModel
 
 from tinybert.errors import TinybertError
+from tinybert.processes import this_process
 from tinybert.progress import Reporter
 from tinybert.settings import DistillSettings, StudentSettings
 from tinybert.sizing import (
@@ -82,7 +81,7 @@ def chosen_student(
         reporter.say(f"student {fitted.shape}, found when this run was begun")
     else:
         found: list[Any] = [None]
-        if PartialState(cpu=not torch.cuda.is_available()).is_main_process:
+        if this_process().is_main_process:
             try:
                 found[0] = fit_shape(
                     teacher,

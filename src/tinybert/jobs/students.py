@@ -415,7 +415,7 @@ def frozen(
     it, see :class:`~tinybert.ensemble.Ensemble`."""
     probe = load_encoder(student)
     cast(torch.nn.Module, probe).to(run.device)
-    choices = run.choices(probe, rows, batch_size)
+    choices = run.choices(probe, rows, batch_size, (model, *others))
     dtype = getattr(torch, choices.teacher_precision)
     first, *further = (
         Teacher(each, tokenizer, dtype=dtype, device=run.device) for each in (model, *others)

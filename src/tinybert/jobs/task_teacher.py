@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from accelerate import PartialState
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -21,6 +19,7 @@ from tinybert.jobs.common import required
 from tinybert.jobs.finetune import finetune_inputs, finetune_rows
 from tinybert.jobs.rows import TaskRows, listed
 from tinybert.label_matching import match_labels, match_sets, says_nothing
+from tinybert.processes import this_device
 from tinybert.progress import Reporter
 from tinybert.settings import DistillSettings, FinetuneSettings
 from tinybert.task_heads import SPAN_LABELS, Answering, are_entity_tags
@@ -172,7 +171,7 @@ def _loaded(
     path: str, names: Sequence[str], regression: bool, answering: Answering
 ) -> PreTrainedModel:
     model = load_encoder(path, labels=names, regression=regression, answering=answering)
-    model.to(PartialState(cpu=not torch.cuda.is_available()).device)
+    model.to(this_device())  # type: ignore[arg-type]
     return model
 
 

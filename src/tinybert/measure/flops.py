@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -26,7 +27,8 @@ def flops(model: nn.Module, length: int = 128, batch: int = 1) -> int:
     without numbers: milliseconds, no memory), or on the model's own where a model reads its
     numbers. Element-wise work (LayerNorm, softmax, GELU) and look-ups are not counted, as is the
     custom. Attention is taken through its plain form, because torch does not count the fused one
-    on a CPU; both do the same products.
+    on a CPU; both do the same products. An outer product (positions times frequencies in rotary
+    embeddings) sums nothing up and is element-wise work, whichever operator computes it.
 
     Args:
         model: takes ``input_ids``; a transformers encoder, with or without a head.
@@ -90,7 +92,16 @@ def _count(model: nn.Module, length: int, batch: int, *, on_meta: bool) -> int:
         tensors = {name: tensor.detach().to(device) for name, tensor in tensors.items()}
     # No attention mask: looking whether it is all ones would read numbers.
     ids = torch.zeros(batch, length, dtype=torch.long, device=device)
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.bmm: _batched})
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
         functional_call(model, tensors, (), {"input_ids": ids})
     return int(counter.get_total_flops())
+
+
+def _batched(one: Sequence[int], other: Sequence[int], *_: Any, **__: Any) -> int:
+    """Of a batched product (b, m, k) x (b, k, n)."""
+    b, m, k = one
+    n = other[-1]
+    # An attention's product of length 1 sums nothing up either, but has one row.
+    outer = k == 1 and m > 1
+    return 0 if outer else 2 * b * m * k * n

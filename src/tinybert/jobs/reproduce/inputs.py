@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from accelerate import PartialState
 from transformers import PreTrainedModel
 
 from tinybert.augmentation.shards import read_manifest
@@ -22,6 +20,7 @@ from tinybert.jobs.general_corpus import check_corpus
 from tinybert.jobs.reproduce.cells import Cell, Prints, chosen_systems, copies_of, takes_copies
 from tinybert.jobs.reproduce.make import text_settings
 from tinybert.measure.latency import check_length
+from tinybert.processes import this_device
 from tinybert.progress import Reporter
 from tinybert.quantities import parse_count
 from tinybert.settings import ReproduceSettings
@@ -39,13 +38,7 @@ from tinybert.teachers import (
     load_tokenizer,
 )
 
-__all__ = ["check_settings", "fixed_choices", "prints_of", "text_of", "this_device"]
-
-
-def this_device() -> torch.device:
-    """Where a cell runs."""
-    device: torch.device = PartialState(cpu=not torch.cuda.is_available()).device
-    return device
+__all__ = ["check_settings", "fixed_choices", "prints_of", "text_of"]
 
 
 def check_settings(settings: ReproduceSettings) -> None:
@@ -187,7 +180,7 @@ def fixed_choices(settings: ReproduceSettings, rows: TrainingRows) -> Choices:
         "attention": settings.attention,
     }
     try:
-        found = choose(file, student, rows, **asked)
+        found = choose(file, student, rows, teachers=[teacher], **asked)
     except (ValueError, TypeError):
         raise TinybertError(f"{file} cannot be read: remove it, and it is measured anew.") from None
     _check_choices(file, asked, found)

@@ -12,10 +12,10 @@ import torch
 from tinybert.jobs.augmented import augmented_rows
 from tinybert.jobs.general_corpus import sample_text
 from tinybert.jobs.reproduce.cells import Cell, chosen_systems, copies_of, takes_copies
-from tinybert.jobs.reproduce.inputs import this_device
 from tinybert.jobs.reproduce.make import GRID, rows_of, text_settings
 from tinybert.jobs.reproduce.stages import Planned, plan_part
 from tinybert.measure.latency import longest_input
+from tinybert.processes import this_device
 from tinybert.progress import Reporter, duration
 from tinybert.settings import ReproduceSettings
 from tinybert.students.shapes import shape_of

@@ -22,6 +22,7 @@ from tinybert.tasks.tagging.entities import (
     tag_f1_rows,
 )
 from tinybert.tasks.task import Rows
+from tinybert.truncation import cut_rows
 
 __all__ = ["TaggedReading", "tokenize_words"]
 
@@ -253,6 +254,8 @@ def tokenize_words(
             padding=False,
             return_attention_mask=False,
         )
+        one = [(words,) for words in piece]
+        cut += int(cut_rows(tokenizer, encoded, one, max_length, is_split_into_words=True).sum())
         for number, tokens in enumerate(encoded["input_ids"]):
             row = start + number
             found = np.asarray(
@@ -267,7 +270,6 @@ def tokenize_words(
                 known = np.full(len(tokens), IGNORED, dtype=np.int64)
                 known[first] = np.asarray(rows.labels[row])[found[first]]
                 labels.append(known)
-            cut += bool(encoded.encodings[number].overflowing)
         if advance is not None:
             advance(len(piece))
     flat = np.concatenate(asked)
