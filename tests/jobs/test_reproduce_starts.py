@@ -54,7 +54,12 @@ def test_starts_choose_the_rows_of_the_table() -> None:
     assert compared("PD-layers", list(both)) == "TinyBERT_6-layers"
     assert compared("BERT_TINY-PCA", list(both)) == "TinyBERT_4-PCA"
     assert compared("TinyBERT_4-PCA", list(both)) == "TinyBERT_4"
-    assert compared("BERT_4-PKD", list(both)) == "TinyBERT_4"
+    # PKD and DistilBERT start on their teacher by themselves.
+    assert compared("BERT_4-PKD", list(both)) == "TinyBERT_4-PCA"
+    assert compared("DistilBERT_6", list(teacher)) == "TinyBERT_6-layers"
+    assert compared("BERT_4-PKD", list(own)) == "TinyBERT_4"
+    assert compared("MobileBERT_TINY", list(both)) == "TinyBERT_4"
+    assert compared("MobileBERT_TINY", list(teacher)) is None
 
 
 def test_an_ablation_on_the_teachers_start() -> None:

@@ -16,7 +16,7 @@ from scipy import stats
 from tinybert.jobs.common import retention
 from tinybert.jobs.reproduce.cells import Cell
 from tinybert.outputs import whole_file, write_json_whole
-from tinybert.systems import System
+from tinybert.systems import SYSTEMS, System
 from tinybert.tasks.glue.facts import find_glue_task
 
 __all__ = ["compared", "paired", "summary", "table", "write_tables"]
@@ -143,17 +143,23 @@ def compared(name: str, names: Sequence[str]) -> str | None:
 
     >>> compared("BERT_TINY-PCA", ["TinyBERT_4", "TinyBERT_4-PCA", "BERT_TINY-PCA"])
     'TinyBERT_4-PCA'
+    >>> compared("DistilBERT_4", ["TinyBERT_4-PCA", "DistilBERT_4"])  # starts from copied layers
+    'TinyBERT_4-PCA'
     """
     half = "_6" in name or name.split("-")[0] == "PD"
     whole = "TinyBERT_6" if half else "TinyBERT_4"
     same_start = [f"{whole}-PCA", f"{whole}-layers"]
     wanted = whole
-    if _FROM_TEACHER.search(name) and name not in same_start:
+    if _from_teacher(name) and name not in same_start:
         wanted = next((each for each in same_start if each in names), whole)
     return wanted if wanted in names and wanted != name and name != BASE else None
 
 
-_FROM_TEACHER = re.compile(r"-(PCA|layers)\b")
+def _from_teacher(name: str) -> bool:
+    """Whether a system starts on its teacher: by its name's ending, or as its source has it."""
+    known = SYSTEMS.get(name)
+    own = known is not None and known.start != "random"
+    return own or re.search(r"-(PCA|layers)\b", name) is not None
 
 
 def paired(
