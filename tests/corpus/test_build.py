@@ -33,7 +33,7 @@ from tinybert.corpus import (
     token_blocks,
 )
 from tinybert.corpus.build import Unit, build_directory, units
-from tinybert.corpus.sources import read_all
+from tinybert.corpus.sources import read_all, sources_print
 from tinybert.corpus.text import Piece, cut
 from tinybert.errors import TinybertError
 
@@ -464,3 +464,14 @@ def test_memory_holds_few_units(
     build(tmp_path, text, threads=2)
     assert len(ahead) > 5
     assert max(ahead) <= 5
+
+
+def test_text_that_was_moved_is_the_same_text(tmp_path: Path) -> None:
+    for place, text in (("one", "a text\n"), ("two", "a text\n"), ("three", "b text\n")):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "corpus.txt").write_text(text)
+    one, two, three = (
+        sources_print(find_sources([str(tmp_path / place / "corpus.txt")]))
+        for place in ("one", "two", "three")
+    )
+    assert one == two != three

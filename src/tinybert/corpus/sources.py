@@ -222,10 +222,14 @@ def _no_data_set(given: str, error: Exception) -> TinybertError:
 
 
 def sources_print(sources: Sequence[TextSource]) -> str:
-    """A hash of what is read: names, sizes, and of files their first and last MiB."""
+    """A hash of what is read: names, sizes, and of files their first and last MiB.
+
+    Of a file's path only its own name counts: text that was moved is the same text.
+    """
     digest = hashlib.sha256()
     for source in sources:
-        digest.update(f"{source.name}\0{source.size}\0".encode())
+        name = source.name if source.size is None else Path(source.name).name
+        digest.update(f"{name}\0{source.size}\0".encode())
         if source.size is not None:
             with Path(source.name).expanduser().open("rb") as stream:
                 digest.update(stream.read(_SAMPLE))
