@@ -8,17 +8,20 @@
 # DATA      GLUE's files (nyu-mll/glue, from the Hub)
 # DIRECTORY where everything goes (glue-gpu)
 # TASKS     ("mrpc sts-b rte cola sst-2 mnli"), SEEDS (5), ROWS of a task at most (50,000)
-# CORPUS_FLOPS (2000T), TASK_FLOPS (200T), JOBS cells at a time (4)
+# CORPUS_FLOPS (2000T), TASK_FLOPS (200T), JOBS cells at a time (8)
 # SYSTEMS   of the table (all eleven)
 # ABLATIONS ("losses stages mapping start"); further flags of `tinybert reproduce` may follow.
 #
 # What it costs: the operations asked for, 10 x 2000T + tasks x seeds x 10 x 200T = 8.0e16 for the
-# systems. At 50 TFLOP/s (small kernels, not the card's peak) that is half an hour of arithmetic;
-# evaluation, the teachers and starting 300 cells come on top. See the plan before it begins:
+# systems. Students this small do not fill a card: one H200 with 12 to 15 processes made 10 TFLOP/s
+# in pre-training and 3 on tasks (docs/experiments.md), so half an hour and five hours. With
+# CORPUS_FLOPS=200T TASK_FLOPS=12T SEEDS=3 ROWS=20000, --starts both and --head teacher it was half
+# an hour for all. As many JOBS as cores; one after another they leave the card idle, and MPS
+# (nvidia-cuda-mps-control -d) lets them use it at once. See the plan before it begins:
 #     DATA=glue TEXT=wiki.txt.xz runs/glue_gpu.sh --dry-run
 #
 # Stopped or killed, it goes on with the same command: finished cells are kept, and a table that is
-# cut off holds whole comparisons. It has been run on a processor only.
+# cut off holds whole comparisons.
 set -euo pipefail
 
 TEACHER="${TEACHER:-bert-base-uncased}"
@@ -30,7 +33,7 @@ SEEDS="${SEEDS:-5}"
 ROWS="${ROWS:-50000}"
 CORPUS_FLOPS="${CORPUS_FLOPS:-2000T}"
 TASK_FLOPS="${TASK_FLOPS:-200T}"
-JOBS="${JOBS:-4}"
+JOBS="${JOBS:-8}"
 SYSTEMS="${SYSTEMS-}"
 ABLATIONS="${ABLATIONS-losses stages mapping start}"
 PYTHON="${PYTHON:-python}"
