@@ -1,10 +1,10 @@
 """A Python whose processes have imported everything already: they begin in milliseconds.
 
 Torch, transformers and the jobs take some ten seconds of a core to import, and tests of job files,
-launchers and killed runs start dozens of processes. ``python()`` is an executable to be put where
-``sys.executable`` would stand. It takes ``-m module``, ``-c code`` or a file, and has its arguments,
-environment, directory and open files carried to a server, which imported once and forks for each;
-its exit code or signal is that of the fork. Processes that a fork starts are forks too.
+launchers and killed runs start dozens of processes. ``python()`` is an executable that can stand
+for ``sys.executable``: it takes ``-m module``, ``-c code`` or a file. A server, which imported once,
+forks for each call and gives the fork the call's arguments, environment, directory and open files;
+the executable ends with the fork's exit code or signal. What a fork starts is a fork too.
 
 All forks of a server hash strings alike. Where two processes have to give the same, let one be the
 test's own, which has another seed.
@@ -154,9 +154,7 @@ def _become(asked: dict[str, Any], files: list[int], client: str) -> None:
     for file, number in zip(moved, asked["files"], strict=True):
         os.dup2(file, number, inheritable=True)
         os.close(file)
-    sys.stdin = open(0, closefd=False)
-    sys.stdout = open(1, "w", buffering=1, closefd=False)
-    sys.stderr = open(2, "w", buffering=1, closefd=False)
+    sys.stdout.reconfigure(line_buffering=True)
     os.chdir(asked["cwd"])
     os.environ.clear()
     os.environ.update(asked["env"])
