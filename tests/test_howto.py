@@ -81,6 +81,12 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return howto.make(tmp_path_factory.mktemp("howto"))
 
 
+@pytest.fixture(scope="session")
+def graphs() -> Callable[..., bool]:
+    """Exports of the pages' one teacher are traced once."""
+    return forms.graphs_once({})
+
+
 # Page → error, as the page has it → the command that ends with it, after the page's own.
 DISTILL = "distill --teacher bert-base-uncased --output new"
 CONVERT = "convert --output new --model TinyBERT_4L_312D/SST-2"
@@ -418,6 +424,7 @@ ERRORS: dict[str, dict[str, str]] = {
 def test_page(
     name: str,
     inputs: Path,
+    graphs: Callable[..., bool],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -428,6 +435,7 @@ def test_page(
     shutil.copytree(inputs, place)
     monkeypatch.chdir(place)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(exported_forms, "write_graph", graphs)
     if name == "size-by-need":
         tiny.saved_classifier(place / "teacher", labels=howto.SENTIMENT, layers=6, width=128)
         monkeypatch.setattr(fit, "latency", by_flops)

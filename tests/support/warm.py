@@ -2,7 +2,7 @@
 
 Torch, transformers and the jobs take some ten seconds of a core to import, and tests of job files,
 launchers and killed runs start dozens of processes. ``python()`` is an executable that can stand
-for ``sys.executable``: it takes ``-m module``, ``-c code`` or a file. A server, which imported once,
+for ``sys.executable``: it takes ``-m module``, ``-c code`` or a file. A server that imported once
 forks for each call and gives the fork the call's arguments, environment, directory and open files;
 the executable ends with the fork's exit code or signal. What a fork starts is a fork too.
 
