@@ -1,7 +1,7 @@
 # make demo and make test set everything up by themselves; only Python 3.11+ and make are needed.
 PYTHON ?= python3
 VENV ?= .venv
-PYTEST_ARGS ?= -n auto --dist loadscope
+PYTEST_ARGS ?= -n auto --dist loadscope --no-loadscope-reorder
 DEMO_ARGS ?=
 BENCH_DIR ?= outputs/benchmarks
 

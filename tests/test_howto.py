@@ -449,6 +449,9 @@ def test_page(
         cuttable.for_the_page(place)
     if name == "another-vocabulary":
         tongues.for_the_page(place)
+    if name == "augment":  # 20 copies of each row
+        rows = (place / "train.csv").read_text().splitlines(keepends=True)
+        (place / "train.csv").write_text("".join(rows[:17]))
     if name == "bench":
         one_small_round(monkeypatch)
     if name == "systems":

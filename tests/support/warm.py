@@ -154,7 +154,10 @@ def _become(asked: dict[str, Any], files: list[int], client: str) -> None:
     for file, number in zip(moved, asked["files"], strict=True):
         os.dup2(file, number, inheritable=True)
         os.close(file)
-    sys.stdout.reconfigure(line_buffering=True)
+    # New streams: those of the server remember what its own files were, such as pipes.
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - for as long as the process lives
+    sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
     os.chdir(asked["cwd"])
     os.environ.clear()
     os.environ.update(asked["env"])
