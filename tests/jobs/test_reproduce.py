@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import multiprocessing.spawn
 import os
 import subprocess
 import time
@@ -100,8 +99,7 @@ def test_cells_are_kept_and_a_failed_one_is_tried_again(
         tinybert.reproduce(**asked(place, systems=names, task_flops="30M"))
 
 
-def test_processes_side_by_side_give_the_same(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(multiprocessing.spawn, "_python_exe", os.fsencode(warm.python()))
+def test_processes_side_by_side_give_the_same(place: Path) -> None:
     names = ["BERT_4-PKD", "TinyBERT_4"]
     tasks = ["sst-2", "sts-b"]
     corpus = [str(place / "text.txt")]
