@@ -429,7 +429,14 @@ ERRORS: dict[str, dict[str, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", PAGES)
+# The longest pages whose verbs have tests of their own in tests/jobs and tests/sizing.
+SLOW = ("another-vocabulary", "bench", "masked-lm", "reproduce", "sentence-embeddings")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in PAGES],
+)
 def test_page(
     name: str,
     inputs: Path,

@@ -53,6 +53,7 @@ def run(place: Path, job: str, *flags: str, **more: str) -> str:
     return done.stderr + done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_job_of_systems_and_ablations(place: Path) -> None:
     """``runs/glue_gpu.sh`` from text and GLUE's files to tables."""
@@ -65,6 +66,7 @@ def test_the_job_of_systems_and_ablations(place: Path) -> None:
     assert (table / "ablation-mapping.md").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_table_of_a_laptop(place: Path) -> None:
     """``runs/glue_small.sh``: an output head for an encoder without one, then the table."""
@@ -96,6 +98,7 @@ def test_the_whole_paper(place: Path) -> None:
     assert epochs["prediction"] == 3 * -(-rows // 32)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_one_task_from_a_published_student(place: Path) -> None:
     """``runs/sst2_paper.sh`` from a directory in the place of the authors' general student."""
