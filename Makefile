@@ -1,7 +1,7 @@
 # make demo and make test set everything up by themselves; only Python 3.11+ and make are needed.
 PYTHON ?= python3
 VENV ?= .venv
-PYTEST_ARGS ?= -n auto --dist loadscope
+PYTEST_ARGS ?= -n auto --dist loadscope --no-loadscope-reorder
 DEMO_ARGS ?=
 BENCH_DIR ?= outputs/benchmarks
 
@@ -9,10 +9,10 @@ STAMP := $(VENV)/.installed
 SETUP := pyproject.toml requirements/constraints.txt requirements/demo.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage lint format bench clean
+.PHONY: help install demo test test-all coverage lint format bench clean
 
 help: ## Show the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
 
 install: $(STAMP) ## Make .venv with all extras, versions pinned
 
@@ -30,11 +30,14 @@ demo: $(STAMP) ## Distil a real teacher, end to end, offline, in minutes
 	$(VENV)/bin/tinybert demo $(DEMO_ARGS)
 
 # One thread a worker: pytest already runs one worker a core.
-test: $(STAMP) ## Run the tests
+test: $(STAMP) ## Run the tests but for the slow ones, which are counted as deselected
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest $(PYTEST_ARGS) -m 'not slow'
+
+test-all: $(STAMP) ## Run all tests
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
 # Half as long again as the tests alone: torch makes many calls.
-coverage: $(STAMP) ## Run the tests and see that they cover the code
+coverage: $(STAMP) ## Run all tests and see that they cover the code
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest $(PYTEST_ARGS) \
 		--cov --cov-report=term --cov-fail-under=90
 

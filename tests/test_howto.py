@@ -27,7 +27,16 @@ from transformers import AutoModel, AutoTokenizer, pipeline
 from support import cuttable, forms, howto, tiny, tongues, web
 from tinybert.cli import main
 from tinybert.contest import random_models
-from tinybert.jobs import bench, exported_forms, general, mlm, pace, profile
+from tinybert.jobs import (
+    bench,
+    distill,
+    exported_forms,
+    general,
+    mlm,
+    pace,
+    profile,
+    task_stages,
+)
 from tinybert.jobs.pace import Pace
 from tinybert.jobs.word_tasks import USUAL_STRIDE
 from tinybert.measure import Latency, flops
@@ -79,6 +88,12 @@ def read(text: str) -> Page:
 @pytest.fixture(scope="session")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return howto.make(tmp_path_factory.mktemp("howto"))
+
+
+@pytest.fixture(scope="session")
+def graphs() -> Callable[..., bool]:
+    """Exports of the pages' one teacher are traced once."""
+    return forms.graphs_once({})
 
 
 # Page → error, as the page has it → the command that ends with it, after the page's own.
@@ -414,10 +429,18 @@ ERRORS: dict[str, dict[str, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", PAGES)
+# The longest pages whose verbs have tests of their own in tests/jobs and tests/sizing.
+SLOW = ("another-vocabulary", "bench", "masked-lm", "reproduce", "sentence-embeddings")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in PAGES],
+)
 def test_page(
     name: str,
     inputs: Path,
+    graphs: Callable[..., bool],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -428,6 +451,7 @@ def test_page(
     shutil.copytree(inputs, place)
     monkeypatch.chdir(place)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(exported_forms, "write_graph", graphs)
     if name == "size-by-need":
         tiny.saved_classifier(place / "teacher", labels=howto.SENTIMENT, layers=6, width=128)
         monkeypatch.setattr(fit, "latency", by_flops)
@@ -441,6 +465,11 @@ def test_page(
         cuttable.for_the_page(place)
     if name == "another-vocabulary":
         tongues.for_the_page(place)
+    if name != "own-csv":  # whose proof reads how many there are
+        few_epochs(monkeypatch)
+    if name == "augment":  # 20 copies of each row
+        rows = (place / "train.csv").read_text().splitlines(keepends=True)
+        (place / "train.csv").write_text("".join(rows[:17]))
     if name == "bench":
         one_small_round(monkeypatch)
     if name == "systems":
@@ -474,6 +503,18 @@ def test_page(
         said = one_spaced(capsys.readouterr().err)
         assert pattern(error).search(said), f"{command}\n{said}"
         assert set(place.rglob("*")) == there, f"{command} left something behind"
+
+
+def few_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the paper's 20 epochs on states two: the pages do not say what students score."""
+    real = task_stages.epochs_of
+
+    def epochs_of(settings: DistillSettings, rows: int) -> tuple[float, str]:
+        epochs, why = real(settings, rows)
+        return min(epochs, 2.0), why
+
+    for module in (task_stages, distill):
+        monkeypatch.setattr(module, "epochs_of", epochs_of)
 
 
 def one_small_round(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 import tinybert
-from support import tiny
+from support import tiny, warm
 from tinybert.batching import StepSampler
 from tinybert.cli import main
 
@@ -48,10 +47,10 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     tinybert.corpus_build(
         corpus=str(text), teacher=str(place / "teacher"), output=place / "corpus", quiet=True
     )
-    python = [sys.executable, "-m"]
+    python = [warm.python(), "-m"]
     general = ["general", "--teacher", str(place / "teacher"), "--student", "2x16"]
     general += ["--corpus", str(place / "corpus"), *FLAGS]
-    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHON": sys.executable}
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHON": warm.python()}
     env |= {"TEACHER": str(place / "teacher"), "STUDENT": "2x16", "TEXT": str(text)}
     env |= {"DIRECTORY": str(place / "job"), "PROCESSES": "2", "PORT": free_port()}
     accelerate = ["accelerate.commands.launch", "--cpu", "--num_processes", "2"]
@@ -104,7 +103,7 @@ def test_the_job_file_is_sound() -> None:
 
 
 def test_the_job_file_ends_where_all_is_done(outputs: dict[str, Path]) -> None:
-    env = os.environ | {"DIRECTORY": str(outputs["torchrun"].parent), "PYTHON": sys.executable}
+    env = os.environ | {"DIRECTORY": str(outputs["torchrun"].parent), "PYTHON": warm.python()}
     env |= {"PROCESSES": "1"}
     again = subprocess.run([str(JOB)], env=env, capture_output=True, text=True, check=True)
     assert "is there already" in again.stderr

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from support import authors, tiny
+from support import authors, tiny, warm
+from tinybert.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -38,7 +38,7 @@ def run(place: Path, job: str, *flags: str, **more: str) -> str:
         "TEACHER": str(place / "teacher"),
         "MASKED_LM": str(place / "teacher"),
         "DIRECTORY": str(place / "out"),
-        "PYTHON": sys.executable,
+        "PYTHON": warm.python(),
         "OMP_NUM_THREADS": "1",
     }
     done = subprocess.run(
@@ -53,6 +53,7 @@ def run(place: Path, job: str, *flags: str, **more: str) -> str:
     return done.stderr + done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_job_of_systems_and_ablations(place: Path) -> None:
     """``runs/glue_gpu.sh`` from text and GLUE's files to tables."""
@@ -65,6 +66,7 @@ def test_the_job_of_systems_and_ablations(place: Path) -> None:
     assert (table / "ablation-mapping.md").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_table_of_a_laptop(place: Path) -> None:
     """``runs/glue_small.sh``: an output head for an encoder without one, then the table."""
@@ -96,14 +98,15 @@ def test_the_whole_paper(place: Path) -> None:
     assert epochs["prediction"] == 3 * -(-rows // 32)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_one_task_from_a_published_student(place: Path) -> None:
     """``runs/sst2_paper.sh`` from a directory in the place of the authors' general student."""
     config = authors.sizes(hidden_size=32, emb_size=32)
     authors.write(place / "published", config, authors.weights(config, teacher_width=64))
     general = place / "general"
-    command = [sys.executable, "-m", "tinybert", "convert", "--model", str(place / "published")]
-    subprocess.run([*command, "--output", str(general), "--quiet"], check=True)
+    command = ["convert", "--model", str(place / "published"), "--output", str(general)]
+    assert main([*command, "--quiet"]) == 0
     more = {"COPIES": "2", "STUDENT": str(general), "STATES": "2", "PREDICTIONS": "1"}
     plan = run(place, "sst2_paper.sh", "--dry-run", **more)
     assert not (place / "out").exists()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import tinybert
-from support import tiny
+from support import tiny, warm
 from support.killed import run_job
 from support.mistakes import sentence, tree, working_directory
 from support.vocabularies import word_pieces
@@ -112,14 +111,13 @@ def test_the_same_rows_however_they_are_cut(place: Path, tmp_path: Path, mode: s
 
 @pytest.mark.parametrize("shard_rows", [20, 1000])  # each process has some, or one has them all
 def test_two_processes_write_the_same_bytes(place: Path, tmp_path: Path, shard_rows: int) -> None:
-    alone = settings(place, shard_rows=shard_rows, output=tmp_path / "alone")
-    assert run_job("augment", alone) == 0
+    augment(place, tmp_path / "alone", shard_rows=shard_rows)
     flags = ["--shard-rows", str(shard_rows)]
     for name, value in settings(place).items():
         flags += [f"--{name.replace('_', '-')}", str(value)]
     launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "tinybert"]
     done = subprocess.run(
-        [sys.executable, "-m", *launch, "augment", *flags, "--output", str(tmp_path / "two")],
+        [warm.python(), "-m", *launch, "augment", *flags, "--output", str(tmp_path / "two")],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

@@ -157,7 +157,7 @@ def place(tmp_path: Path) -> Path:
 def test_heads_from_the_teacher(tmp_path: Path) -> None:
     """They stand in the cell's identity, and only there where they are asked for."""
     place = make_place(tmp_path)
-    names = ["BERT_6-PKD", "PD", "MobileBERT_TINY", "TinyBERT_4"]
+    names = ["BERT_6-PKD", "MobileBERT_TINY", "TinyBERT_4"]
     found = {
         head: tinybert.reproduce(
             **asked(place, systems=names, tasks=["sts-b"], head=head, output=place / f"by-{head}")
@@ -181,7 +181,6 @@ def test_heads_from_the_teacher(tmp_path: Path) -> None:
         last = entries[-1]["stage"]
         return next(float(e["loss"]) for e in entries if e["stage"] == last and "loss" in e)
 
-    names.remove("PD")  # its head starts at the labels' mean, and this teacher's answers are near 0
     for name in names:
         assert first_error("teacher", name) < first_error("random", name), name
 

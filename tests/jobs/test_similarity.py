@@ -128,6 +128,7 @@ def test_what_makes_no_sense(place: Path) -> None:
         similarity(place, bare, json=place / "nowhere" / "f.json")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("TINYBERT_DATA" not in os.environ, reason="needs STS-B in TINYBERT_DATA")
 def test_the_demos_encoder_on_sts_b() -> None:
     """Its own figure, from its makers' way to use it: mean pooling."""

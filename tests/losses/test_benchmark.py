@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
+
+from support import warm
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_quick_benchmark(tmp_path: Path) -> None:
     out = tmp_path / "result.json"
-    command = [sys.executable, str(ROOT / "benchmarks" / "attention_loss.py"), "--quick"]
+    command = [warm.python(), str(ROOT / "benchmarks" / "attention_loss.py"), "--quick"]
     result = subprocess.run(
         [*command, "--threads", "1", "--json", str(out)],
         capture_output=True,

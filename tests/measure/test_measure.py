@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from transformers import (
 from support import tiny
 from tinybert.errors import TinybertError
 from tinybert.measure import Latency, flops, latency, parameters
+from tinybert.teachers import load_encoder
 
 
 def bert(layers: int, hidden: int, intermediate: int, heads: int, **more: object) -> BertModel:
@@ -98,6 +100,26 @@ def test_flops_leaves_the_model_as_it_was() -> None:
     for name, tensor in model.state_dict().items():
         assert tensor.device.type == "cpu"
         torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
+
+
+def test_flops_of_one_structure_are_counted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever the model lies and whatever its labels are called."""
+    module = sys.modules["tinybert.measure.flops"]
+    counted = []
+    real = module._on_a_device
+    monkeypatch.setattr(module, "_counted", {})
+    monkeypatch.setattr(module, "_on_a_device", lambda *args: counted.append(args) or real(*args))
+    found = []
+    for place, labels in (("one", ("a", "b")), ("two", ("yes", "no"))):
+        tiny.saved_classifier(tmp_path / place, labels=labels)
+        model = load_encoder(str(tmp_path / place), labels=labels)
+        found.append(flops(model, length=8))
+    assert found[0] == found[1]
+    assert len(counted) == 1
+    assert flops(tiny.classifier(layers=3), length=8) > found[0]
+    assert len(counted) == 2
 
 
 def test_flops_of_a_model_that_reads_its_numbers() -> None:

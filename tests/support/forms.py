@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification
 from tinybert.contest import worker
 from tinybert.contest.processes import Contestant, Entry
 from tinybert.contest.workloads import Feed, write_feeds
+from tinybert.forms import write_graph
 
 
 def add_onnx(directory: Path) -> Path:
@@ -49,6 +51,27 @@ def add_onnx(directory: Path) -> Path:
     int8 = directory / "onnx" / "model_quantized.onnx"
     quantize_dynamic(plain, int8, weight_type=QuantType.QInt8)
     return directory
+
+
+def graphs_once(kept: dict[tuple[Any, ...], tuple[bytes, bool]]) -> Callable[..., bool]:
+    """``write_graph`` that traces a model once: the same weights give the same graph again.
+
+    Tracing takes ten seconds of a core, and how-to pages export one teacher time and again.
+    """
+
+    def write(model: Any, path: Path, **options: Any) -> bool:
+        weights = hashlib.sha256()
+        for name, tensor in model.state_dict().items():
+            weights.update(name.encode() + tensor.numpy().tobytes())
+        key = (type(model), model.config.to_json_string(), weights.digest(), repr(options))
+        if key not in kept:
+            fused = write_graph(model, path, **options)
+            kept[key] = (path.read_bytes(), fused)
+        written, fused = kept[key]
+        path.write_bytes(written)
+        return fused
+
+    return write
 
 
 class Here(Contestant):

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import multiprocessing
 import os
+import pickle
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-_SERVER = multiprocessing.get_context("forkserver")
-# Imported once, so that each process starts in milliseconds.
-_SERVER.set_forkserver_preload(
-    [f"tinybert.jobs.{verb}" for verb in ("general", "distill", "finetune", "mlm", "augment")]
-)
+from support import warm
 
 
 def _kill_at(target: str, call: int, after: bool) -> None:
@@ -40,7 +37,7 @@ def _kill_at(target: str, call: int, after: bool) -> None:
     setattr(owner, name, wrapped)
 
 
-def _job(verb: str, settings: dict[str, Any], kill: tuple[str, int, bool] | None) -> None:
+def job(verb: str, settings: dict[str, Any], kill: tuple[str, int, bool] | None) -> None:
     import torch
 
     from tinybert import settings as kinds
@@ -50,19 +47,16 @@ def _job(verb: str, settings: dict[str, Any], kill: tuple[str, int, bool] | None
     if kill is not None:
         _kill_at(*kill)
     kind = getattr(kinds, f"{verb.capitalize()}Settings")
-    job = importlib.import_module(f"tinybert.jobs.{verb}")
-    getattr(job, f"run_{verb}")(kind(**settings), Reporter(quiet=True))
+    module = importlib.import_module(f"tinybert.jobs.{verb}")
+    getattr(module, f"run_{verb}")(kind(**settings), Reporter(quiet=True))
 
 
 def run_job(verb: str, settings: dict[str, Any], kill: tuple[str, int, bool] | None = None) -> int:
     """Run a job in a process of its own; returns its exit code (-9 if it was killed)."""
-    process = _SERVER.Process(target=_job, args=(verb, settings, kill))
-    process.start()
-    process.join(120)
-    if process.exitcode is None:
-        process.kill()
-        raise AssertionError("the job did not end")
-    return process.exitcode
+    asked = pickle.dumps((verb, settings, kill)).hex()
+    code = "import pickle, sys; from support.killed import job; "
+    code += "job(*pickle.loads(bytes.fromhex(sys.argv[1])))"
+    return subprocess.run([warm.python(), "-c", code, asked], timeout=120).returncode
 
 
 def weights(directory: Path) -> dict[str, bytes]:

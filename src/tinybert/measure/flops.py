@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from tinybert.measure.latency import check_length
 __all__ = ["flops"]
 
 # Searches and plans ask for the same few shapes again and again, and a count is tenths of a second.
+# A model's place and its labels' names are no part of its structure.
+_NAMES = ("_name_or_path", "id2label", "label2id")
 _counted: dict[tuple[Any, ...], int] = {}
 
 
@@ -65,10 +68,12 @@ def _structure(model: nn.Module, length: int, batch: int) -> tuple[Any, ...] | N
     kinds = tuple(type(each) for each in model.modules())
     attention = getattr(config, "_attn_implementation", None)
     try:
-        told = config.to_json_string(use_diff=False)
+        told = json.loads(config.to_json_string(use_diff=False))
     except TypeError:  # something in it that JSON cannot hold
         return None
-    return kinds, told, attention, sizes, length, batch
+    for name in _NAMES:
+        told.pop(name, None)
+    return kinds, json.dumps(told, sort_keys=True), attention, sizes, length, batch
 
 
 def _on_a_device(model: nn.Module, length: int, batch: int) -> int:
