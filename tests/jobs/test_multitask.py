@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import tinybert
 from support import several, tiny
 from tinybert.cli import main
 from tinybert.errors import TinybertError
+from tinybert.training import DistillationTrainer
 
 TOPICS = ("a", "b", "c")
 TASKS = ["topic", "stars"]
@@ -43,6 +43,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("tasks")
     topics_file(place / "topic.csv", 90, 0)
     stars_file(place / "stars.csv", 60, 1)
+    topics_file(place / "topic-test.csv", 20, 2)
+    stars_file(place / "stars-test.csv", 20, 3)
     several.lists_file(place / "sets.jsonl", 60, 1)
     options: dict[str, Any] = {"layers": 3, "width": 32, "initializer_range": 0.5}
     (place / "teachers").mkdir()
@@ -78,7 +80,8 @@ def made(place: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, d
     output = tmp_path_factory.mktemp("made") / "student"
     slow = {"intermediate_epochs": 4.0, "prediction_epochs": 4.0}
     fast = {"intermediate_learning_rate": 3e-3, "prediction_learning_rate": 3e-3}
-    return output, multitask(place, output, **slow, **fast)
+    test = f"{place}/{{task}}-test.csv"
+    return output, multitask(place, output, start="random", test=test, **slow, **fast)
 
 
 def log(output: Path, stage: str, key: str) -> list[float]:
@@ -88,10 +91,8 @@ def log(output: Path, stage: str, key: str) -> list[float]:
 
 def test_all_losses_fall(made: tuple[Path, dict[str, Any]]) -> None:
     output, _ = made
-    keys = ["eval_loss"]
-    for key in keys:
-        found = log(output, "intermediate", key)
-        assert found[-1] < found[0], key
+    found = log(output, "intermediate", "eval_loss")
+    assert found[-1] < found[0]
     for task in TASKS:  # each task's part of the loss, over the steps of the first and last epoch
         found = log(output, "prediction", f"terms/prediction.{task}")
         quarter = len(found) // 4
@@ -101,7 +102,9 @@ def test_all_losses_fall(made: tuple[Path, dict[str, Any]]) -> None:
     np.testing.assert_allclose(np.sum(both, axis=0), whole, rtol=1e-5)
 
 
-def test_one_body_and_the_students_own_answers(made: tuple[Path, dict[str, Any]]) -> None:
+def test_one_body_and_the_students_own_answers(
+    place: Path, made: tuple[Path, dict[str, Any]]
+) -> None:
     output, results = made
     models = [AutoModelForSequenceClassification.from_pretrained(output / task) for task in TASKS]
     bodies = [model.base_model.state_dict() for model in models]
@@ -122,4 +125,182 @@ def test_one_body_and_the_students_own_answers(made: tuple[Path, dict[str, Any]]
         kept = np.load(output / task / "answers.npz")
         tokenizer = AutoTokenizer.from_pretrained(output / task)
         assert len(tokenizer) == tiny.VOCABULARY
-        assert kept["student"].shape[1] == model.config.num_labels
+        rows = [r.split(",") for r in (place / f"{task}-test.csv").read_text().splitlines()[1:]]
+        texts = [list(column) for column in zip(*(row[:-1] for row in rows), strict=True)]
+        with torch.no_grad():
+            found = model(**tokenizer(*texts, padding=True, return_tensors="pt")).logits
+        np.testing.assert_allclose(found.numpy(), kept["student"], rtol=1e-4, atol=1e-5)
+
+
+def test_alone_a_task_is_distilled_as_by_distill(place: Path, tmp_path: Path) -> None:
+    """Same seed, same weights to the bit: rows, order, start, head and losses are the same."""
+    for head in ("random", "teacher"):
+        one, other = tmp_path / f"one-{head}", tmp_path / f"other-{head}"
+        multitask(place, one, tasks=["topic"], head=head, dropout=0.1)
+        tinybert.distill(
+            teacher=place / "teachers" / "topic",
+            data=place / "topic.csv",
+            output=other,
+            head=head,
+            dropout=0.1,
+            **ASKED,
+        )
+        bytes_of = [(o / "model.safetensors").read_bytes() for o in (one / "topic", other)]
+        assert bytes_of[0] == bytes_of[1]
+        figures = [json.loads((o / "results.json").read_text()) for o in (one / "topic", other)]
+        for key in ("student", "teacher", "agreement", "layer_mapping", "rows"):
+            assert figures[0][key] == figures[1][key], key
+        assert set(figures[1]) <= set(figures[0])  # whoever reads the one reads the other
+
+
+def test_stopped_and_resumed_is_unbroken(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"dropout": 0.1, "balance": 0.3, "intermediate_epochs": 2.0}
+    multitask(place, tmp_path / "unbroken", **asked)
+    real = DistillationTrainer.training_step
+    steps = 0
+
+    def stopped(*args: Any, **kwargs: Any) -> torch.Tensor:
+        nonlocal steps
+        steps += 1
+        if steps in (12, 20, 30):  # after a checkpoint; twice more, in the other stage too
+            raise KeyboardInterrupt
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(DistillationTrainer, "training_step", stopped)
+    broken = tmp_path / "broken"
+    for number in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            multitask(place, broken, resume=number > 0, **asked)
+        assert not broken.exists()
+    multitask(place, broken, resume=True, **asked)
+    for task in TASKS:
+        for name in ("model.safetensors", "projections.safetensors"):
+            unbroken = tmp_path / "unbroken" / task / name
+            assert unbroken.read_bytes() == (broken / task / name).read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken", "unbroken"]
+    with pytest.raises(TinybertError, match="exists already"):
+        multitask(place, broken)
+
+
+def test_sets_and_rows_without_labels(place: Path, tmp_path: Path) -> None:
+    """A multi-label task beside one whose rows have no labels, chosen by the teacher's answers."""
+    texts, _ = tiny.sentences(60, 3)
+    (tmp_path / "bare.csv").write_text("text\n" + "\n".join(texts) + "\n")
+    labels = tuple(sorted({label for _, own in several.sets(60, 1) for label in own}))
+    names = {"labels": labels, "problem_type": "multi_label_classification"}
+    tiny.saved_classifier(tmp_path / "teacher", layers=3, width=32, **names)
+    results = multitask(
+        place,
+        tmp_path / "out",
+        tasks=["topic", "sets"],
+        teacher=[f"{place}/teachers/topic", f"sets={tmp_path}/teacher"],
+        data=[f"topic={tmp_path}/bare.csv", f"sets={place}/sets.jsonl"],
+        kind="sets=multi-label",
+        head="teacher",
+    )
+    found = results["tasks"]
+    assert (
+        found["topic"]["student"] is found["topic"]["metric"] is results["mean"]["student"] is None
+    )
+    assert 0 <= found["topic"]["agreement"] <= 1
+    assert found["sets"]["metric"] == "micro_f1"
+    assert (tmp_path / "out" / "sets" / "answers.json").is_file()
+
+
+def test_a_plan_trains_nothing(place: Path, tmp_path: Path) -> None:
+    plan = multitask(place, tmp_path / "out", dry_run=True, balance=0.0)
+    assert plan["tasks"]["topic"]["training rows"] == 81
+    assert plan["tasks"]["topic"]["drawn an epoch"] == 68
+    assert plan["intermediate steps"] == plan["prediction steps"] == 9
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_page_for_each_task(made: tuple[Path, dict[str, Any]]) -> None:
+    output, _ = made
+    for task in TASKS:
+        tinybert.report(run=output / task, overwrite=True, latency=False, quiet=True)
+        assert "Prediction, task by task" in (output / task / "report.html").read_text()
+    with pytest.raises(TinybertError, match="one student of several tasks .* such as .*topic"):
+        tinybert.report(run=output, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("more", "error"),
+    [
+        ({"tasks": []}, "what the tasks are called is missing: give it with --tasks"),
+        ({"tasks": ["topic", "Topic"]}, "--tasks names topic twice"),
+        ({"tasks": ["a/b", "c"]}, "'a/b' cannot be a directory's name"),
+        ({"tasks": ["topic", "results.json"]}, "'results.json' is a file of the output"),
+        ({"teacher": []}, "the teachers is missing"),
+        ({"teacher": "PLACE/teachers/topic"}, "is that of topic and of stars: write {task}"),
+        ({"teacher": ["stars=x"]}, "topic has no teacher: give it with --teacher topic=MODEL"),
+        ({"teacher": ["{task}", "stars=PLACE/teachers/plain"]}, "there is no directory topic"),
+        (
+            {"teacher": ["PLACE/teachers/{task}", "stars=PLACE/teachers/plain"]},
+            "stars: .*plain is an encoder without a task head: fine-tune it with",
+        ),
+        (
+            {"tasks": ["stars", "narrow"]},
+            "stars and narrow differ in shape .bert 3x32x64x4, 25 pieces and bert 3x16",
+        ),
+        (
+            {"teacher": ["PLACE/teachers/{task}", "stars=PLACE/teachers/tokens"]},
+            "topic and stars cut text into different tokens",
+        ),
+        ({"data": "PLACE/topic.csv"}, "is one place for all, and topic is no task of GLUE"),
+        ({"data": []}, "there is no --data, and topic is no task of GLUE"),
+        ({"data": ["topic=PLACE/topic.csv"]}, "stars is no task of GLUE"),
+        ({"data": "PLACE/{task}.tsv"}, "topic: .*topic.tsv does not exist"),
+        (
+            {"data": ["PLACE/{task}.csv", "star=x"]},
+            "--data star=x: --tasks names no star; did you mean stars",
+        ),
+        ({"data": ["a/{task}", "b/{task}"]}, "give one for all tasks, with {task}"),
+        ({"label": ["stars=a", "stars=b"]}, "--label says two things of stars"),
+        ({"dev": "PLACE/topic.csv"}, "--dev .*topic.csv is that of topic and of stars"),
+        ({"kind": "topic=ner"}, "topic is to be ner, and tasks that share a student are"),
+        ({"kind": "stars=ranking"}, "stars is to be ranking"),
+        ({"kind": "stars=clasification"}, "stars: --kind is classification"),
+        ({"kind": "stars=classification"}, "stars: .*classes"),
+        ({"label": "stars=nothing"}, "stars: .*has no label column"),
+        ({"student": "2x30"}, "heads"),
+        ({"intermediate_epochs": 0, "prediction_epochs": 0}, "both stages have 0 epochs"),
+        ({"balance": 1.5}, "--balance 1.5 makes no sense"),
+        ({"output": "PLACE"}, "exists already"),
+    ],
+)
+def test_bad_input(place: Path, tmp_path: Path, more: dict[str, Any], error: str) -> None:
+    """One sentence, and nothing left behind."""
+
+    def settled(value: Any) -> Any:
+        if isinstance(value, list):
+            return [settled(each) for each in value]
+        return value.replace("PLACE", str(place)) if isinstance(value, str) else value
+
+    asked = {name: settled(value) for name, value in more.items()}
+    with pytest.raises(TinybertError, match=error) as raised:
+        multitask(place, **({"output": tmp_path / "out"} | asked))
+    assert "\n" not in str(raised.value)
+    assert not list(tmp_path.iterdir())
+    assert not list(place.parent.glob(f"{place.name}.*"))
+
+
+def test_the_output_is_no_teacher(place: Path) -> None:
+    with pytest.raises(TinybertError, match="what --teacher names"):
+        multitask(place, place / "teachers", overwrite=True)
+
+
+def test_on_the_command_line(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (
+        f"multitask --tasks topic stars --teacher {place}/teachers/{{task}} --output {tmp_path}/o"
+    )
+    data = ["--data", f"{place}/{{task}}.csv"]
+    assert main([*words.split(), *data, "--student", "2x16", "--dry-run"]) == 0
+    assert "drawn an epoch" in capsys.readouterr().out
+    assert main([*words.split(), "--student", "2x16"]) == 2
+    assert "is no task of GLUE" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
