@@ -282,7 +282,7 @@ def one_and_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.mark.parametrize("objective", ["distillation", "mlm"])
+@pytest.mark.parametrize("objective", ["distillation", "mlm", "tasks"])
 def test_two_processes_train_as_one(one_and_two: Path, objective: str) -> None:
     one, two = (
         torch.load(one_and_two / name / objective / "result.pt", weights_only=True)

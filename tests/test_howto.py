@@ -208,11 +208,14 @@ ERRORS: dict[str, dict[str, str]] = {
         "is an encoder without a task head: fine-tune it": f"{MINE} score=bert-base-uncased",
         "differ in shape": f"{MINE} score=narrow",
         "cut text into different tokens": f"{MINE} mood=other-tokens",
-        "is that of mood and of score: write {task}": (
+        "--teacher teacher is that of mood and of score": (
             f"{MANY} --data mood=reviews.csv score=scores.csv --teacher teacher"
         ),
-        "is one place for all, and mood is no task of GLUE": (
+        "reviews.csv is that of mood and of score: write {task}": (
             f"{MANY} --data reviews.csv --teacher teachers/{{task}}"
+        ),
+        "is no file, and mood is no task of GLUE": (
+            f"{MANY} --data glue --teacher teachers/{{task}}"
         ),
         "--tasks names no moods; did you mean mood?": f"{MINE} --label moods=label",
         "mood is to be ner, and tasks that share a student are": f"{MINE} --kind mood=ner",

@@ -122,6 +122,8 @@ def test_one_body_and_the_students_own_answers(
         own = json.loads((output / task / "results.json").read_text())
         assert own["student"]["score"] == results["tasks"][task]["student"]
         assert own["shares_body_with"] == [name for name in TASKS if name != task]
+        card = (output / task / "README.md").read_text()
+        assert f"its weights are also those of {own['shares_body_with'][0]}." in card
         kept = np.load(output / task / "answers.npz")
         tokenizer = AutoTokenizer.from_pretrained(output / task)
         assert len(tokenizer) == tiny.VOCABULARY
@@ -209,6 +211,22 @@ def test_sets_and_rows_without_labels(place: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "sets" / "answers.json").is_file()
 
 
+def test_several_columns_of_one_file(place: Path, tmp_path: Path) -> None:
+    topics = (place / "topic.csv").read_text().splitlines()
+    lines = [f"{row},{i / 7:.2f}" for i, row in enumerate(topics[1:])]
+    (tmp_path / "both.csv").write_text("\n".join(["text,topic,mark", *lines]) + "\n")
+    plan = multitask(
+        place,
+        tmp_path / "out",
+        data=str(tmp_path / "both.csv"),
+        label=["topic=topic", "stars=mark"],
+        text="text",
+        dry_run=True,
+    )
+    metrics = [told["metric"] for told in plan["tasks"].values()]
+    assert metrics == ["accuracy", "pearson_spearman"]
+
+
 def test_a_plan_trains_nothing(place: Path, tmp_path: Path) -> None:
     plan = multitask(place, tmp_path / "out", dry_run=True, balance=0.0)
     assert plan["tasks"]["topic"]["training rows"] == 81
@@ -229,11 +247,11 @@ def test_a_page_for_each_task(made: tuple[Path, dict[str, Any]]) -> None:
 @pytest.mark.parametrize(
     ("more", "error"),
     [
-        ({"tasks": []}, "what the tasks are called is missing: give it with --tasks"),
+        ({"tasks": []}, "the list of tasks is missing: give it with --tasks"),
         ({"tasks": ["topic", "Topic"]}, "--tasks names topic twice"),
         ({"tasks": ["a/b", "c"]}, "'a/b' cannot be a directory's name"),
         ({"tasks": ["topic", "results.json"]}, "'results.json' is a file of the output"),
-        ({"teacher": []}, "the teachers is missing"),
+        ({"teacher": []}, "a teacher for each task is missing"),
         ({"teacher": "PLACE/teachers/topic"}, "is that of topic and of stars: write {task}"),
         ({"teacher": ["stars=x"]}, "topic has no teacher: give it with --teacher topic=MODEL"),
         ({"teacher": ["{task}", "stars=PLACE/teachers/plain"]}, "there is no directory topic"),
@@ -249,7 +267,8 @@ def test_a_page_for_each_task(made: tuple[Path, dict[str, Any]]) -> None:
             {"teacher": ["PLACE/teachers/{task}", "stars=PLACE/teachers/tokens"]},
             "topic and stars cut text into different tokens",
         ),
-        ({"data": "PLACE/topic.csv"}, "is one place for all, and topic is no task of GLUE"),
+        ({"data": "PLACE/topic.csv"}, "topic.csv is that of topic and of stars: write {task}"),
+        ({"data": "PLACE"}, "is no file, and topic is no task of GLUE"),
         ({"data": []}, "there is no --data, and topic is no task of GLUE"),
         ({"data": ["topic=PLACE/topic.csv"]}, "stars is no task of GLUE"),
         ({"data": "PLACE/{task}.tsv"}, "topic: .*topic.tsv does not exist"),
@@ -259,7 +278,7 @@ def test_a_page_for_each_task(made: tuple[Path, dict[str, Any]]) -> None:
         ),
         ({"data": ["a/{task}", "b/{task}"]}, "give one for all tasks, with {task}"),
         ({"label": ["stars=a", "stars=b"]}, "--label says two things of stars"),
-        ({"dev": "PLACE/topic.csv"}, "--dev .*topic.csv is that of topic and of stars"),
+        ({"dev": "PLACE/topic.csv"}, "topic: dev and train rows are the same file"),
         ({"kind": "topic=ner"}, "topic is to be ner, and tasks that share a student are"),
         ({"kind": "stars=ranking"}, "stars is to be ranking"),
         ({"kind": "stars=clasification"}, "stars: --kind is classification"),

@@ -28,7 +28,6 @@ PER_TASK = (
 )
 """Settings that a task may have of its own."""
 
-_PLACES = ("dev", "test")
 _NAME = re.compile(r"\w[\w.-]*")
 _NAMED = re.compile(r"(\w[\w.-]*)=(.*)", re.S)
 
@@ -49,7 +48,7 @@ def task_names(settings: MultitaskSettings) -> list[str]:
     Raises:
         TinybertError: there are none, one is there twice, or is no name for a directory.
     """
-    names = [str(name) for name in required(settings.tasks, "--tasks", "what the tasks are called")]
+    names = [str(name) for name in required(settings.tasks, "--tasks", "the list of tasks")]
     for name in names:
         if not _NAME.fullmatch(name):
             raise TinybertError(
@@ -70,14 +69,12 @@ def own_settings(settings: MultitaskSettings, names: Sequence[str]) -> list[Dist
     Raises:
         TinybertError: a place is the same for all tasks, a task is of no known kind, and the like.
     """
-    required(settings.teacher, "--teacher", "the teachers")
+    required(settings.teacher, "--teacher", "a teacher for each task")
     required(settings.output, "--output", "the output directory")
     found = {name: _values(name, getattr(settings, name), names) for name in PER_TASK}
     own = [_own(settings, task, {k: found[k][task] for k in PER_TASK}) for task in names]
-    for name in ("teacher", *_PLACES):
-        _check_different(name, [getattr(each, name) for each in own], names)
-    files = [None if _is_glue(each) else each.data for each in own]
-    _check_different("data", files, names)
+    _check_teachers_differ([str(each.teacher) for each in own], names)
+    _check_rows_differ(own, names)
     return own
 
 
@@ -116,7 +113,8 @@ def _own(settings: MultitaskSettings, task: str, asked: dict[str, str | None]) -
         raise TinybertError(f"{task} has no teacher: give it with --teacher {task}=MODEL.")
     named = any(text.startswith(f"{task}=") for text in settings.data)
     pattern = any("{task}" in text and not _NAMED.fullmatch(text) for text in settings.data)
-    kind = asked.pop("kind") or ("auto" if named or pattern else task)
+    file = asked["data"] is not None and Path(asked["data"]).expanduser().is_file()
+    kind = asked.pop("kind") or ("auto" if named or pattern or file else task)
     _check_kind(task, kind, asked["data"])
     if own_task(kind) and asked["data"] is None:
         raise TinybertError(f"{task} has no data: give its rows with --data {task}=FILE.")
@@ -145,27 +143,35 @@ def _check_kind(task: str, kind: str, place: str | None) -> None:
                 f"{task}: --kind is classification, regression, multi-label or a task of GLUE; "
                 f"{error}"
             ) from None
-        where = "there is no --data" if place is None else f"--data {place} is one place for all"
+        where = "there is no --data" if place is None else f"--data {place} is no file"
         raise TinybertError(
-            f"{where}, and {task} is no task of GLUE: write {{task}} where the names stand in the "
-            f"places, or --data {task}=FILE."
+            f"{where}, and {task} is no task of GLUE: give a file, {{task}} where the names stand "
+            f"in the places, or --data {task}=PLACE."
         ) from None
 
 
-def _is_glue(own: DistillSettings) -> bool:
-    return not own_task(own.task)
-
-
-def _check_different(name: str, values: Sequence[str | None], tasks: Sequence[str]) -> None:
-    """Two tasks that read the same are told apart by nothing: ``{task}`` was forgotten."""
-    for place, value in enumerate(values):
-        if value is not None and value in values[:place]:
-            first = tasks[values.index(value)]
+def _check_teachers_differ(paths: Sequence[str], tasks: Sequence[str]) -> None:
+    for place, path in enumerate(paths):
+        if path in paths[:place]:
             raise TinybertError(
-                f"--{name} {value} is that of {first} and of {tasks[place]}: write {{task}} where "
-                f"their names stand in it, or NAME={'MODEL' if name == 'teacher' else 'PLACE'} for "
-                "each."
+                f"--teacher {path} is that of {tasks[paths.index(path)]} and of {tasks[place]}: "
+                "write {task} where their names stand in it, or NAME=MODEL for each."
             )
+
+
+def _check_rows_differ(own: Sequence[DistillSettings], tasks: Sequence[str]) -> None:
+    """Two tasks may ask several columns of one file, but not the same one."""
+    seen: dict[tuple[str | None, str | None], str] = {}
+    for task, settings in zip(tasks, own, strict=True):
+        if not own_task(settings.task):
+            continue
+        if (first := seen.get((settings.data, settings.label))) is not None:
+            raise TinybertError(
+                f"--data {settings.data} is that of {first} and of {task}: write {{task}} where "
+                "their names stand in it, or name each task's label column with --label "
+                "NAME=COLUMN."
+            )
+        seen[settings.data, settings.label] = task
 
 
 def check_teachers(own: Sequence[DistillSettings], names: Sequence[str]) -> None:

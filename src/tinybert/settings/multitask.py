@@ -29,8 +29,9 @@ class MultitaskSettings(StageSettings, LossSettings, StudentSettings, RunSetting
     )
     data: list[str] = setting(
         [],
-        "rows of each task: files, directories or Hub datasets as of distill, data/{task}.csv; a "
-        "place without {task} is the directory of GLUE's files, for tasks of GLUE's names",
+        "rows of each task: files, directories or Hub datasets as of distill, data/{task}.csv; one "
+        "file whose columns are the labels of all (--label); or the directory of GLUE's files, for "
+        "tasks of GLUE's names",
         "data",
     )
     dev: list[str] = setting(
