@@ -254,7 +254,7 @@ def test_the_teacher_stays_outside(tmp_path: Path) -> None:
 
 
 WORKER = Path(__file__).parent / "support" / "two_processes.py"
-OBJECTIVES = ("distillation", "mlm")
+OBJECTIVES = ("distillation", "mlm", "tasks")
 
 
 @pytest.fixture(scope="module")

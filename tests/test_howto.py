@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+import torch
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 from transformers import AutoModel, AutoTokenizer, pipeline
@@ -37,11 +38,13 @@ from tinybert.jobs import (
     profile,
     task_stages,
 )
+from tinybert.jobs.multitask_plan import PER_TASK
 from tinybert.jobs.pace import Pace
 from tinybert.jobs.word_tasks import USUAL_STRIDE
 from tinybert.measure import Latency, flops
-from tinybert.settings import DistillSettings
+from tinybert.settings import DistillSettings, MultitaskSettings
 from tinybert.settings.export import Int8
+from tinybert.several_tasks import rows_drawn
 from tinybert.sizing import fit
 from tinybert.tasks.glue.facts import GLUE
 from tinybert.tasks.reading import columns
@@ -116,6 +119,8 @@ ASK = "distill --task squad --teacher bert-base-uncased --output new"
 EMBED = "embedder --teacher sentence-encoder --corpus text.txt --output new"
 SETS = "distill --task multi-label --teacher bert-base-uncased --output new"
 RANK = "distill --task ranking --teacher bert-base-uncased --label relevance --output new"
+MANY = "multitask --tasks mood score --output new --student 2x16"
+MINE = f"{MANY} --data mood=reviews.csv score=scores.csv --teacher teachers/{{task}}"
 ERRORS: dict[str, dict[str, str]] = {
     "own-csv": {
         "which column is the text? name it with --text": f"{DISTILL} --data two-texts.csv",
@@ -213,6 +218,22 @@ ERRORS: dict[str, dict[str, str]] = {
         ),
         "teachers of one student need one tokenizer": f"{SIZED} --ensemble other-tokens",
         "teachers of one student answer with the same labels": f"{SIZED} --ensemble regressor",
+    },
+    "several-tasks": {
+        "is an encoder without a task head: fine-tune it": f"{MINE} score=bert-base-uncased",
+        "differ in shape": f"{MINE} score=narrow",
+        "cut text into different tokens": f"{MINE} mood=other-tokens",
+        "--teacher teacher is that of mood and of score": (
+            f"{MANY} --data mood=reviews.csv score=scores.csv --teacher teacher"
+        ),
+        "reviews.csv is that of mood and of score: write {task}": (
+            f"{MANY} --data reviews.csv --teacher teachers/{{task}}"
+        ),
+        "is no file, and mood is no task of GLUE": (
+            f"{MANY} --data glue --teacher teachers/{{task}}"
+        ),
+        "--tasks names no moods; did you mean mood?": f"{MINE} --label moods=label",
+        "mood is to be ner, and tasks that share a student are": f"{MINE} --kind mood=ner",
     },
     "hub-teacher": {
         "no order of the data's labels is clearly right": f"{HUB} --data few.csv",
@@ -645,6 +666,20 @@ def hub_teacher(place: Path, space: dict[str, Any], text: str) -> None:
     assert set(labels_of(place / "student")) == set(howto.SENTIMENT)
 
 
+def several_tasks(place: Path, space: dict[str, Any], text: str) -> None:
+    """One body answers as each whole model; drawn rows and parts are those of the page."""
+    for task, model in space["models"].items():
+        with torch.inference_mode():
+            whole = model(**space["tokens"]).logits
+        torch.testing.assert_close(space["answers"][task], whole)
+        again = AutoModel.from_pretrained(place / "student" / task).state_dict()
+        assert all(value.equal(again[name]) for name, value in space["body"].state_dict().items())
+    assert set(results_in(place / "student")["tasks"]) == {"mood", "score"}
+    assert rows_drawn([900, 100], MultitaskSettings().balance).tolist() == [750, 250]
+    flags = {name.replace("_", "-") for name in PER_TASK}
+    assert flags <= set(re.findall(r"`--([a-z-]+)`", text))
+
+
 def size_by_need(place: Path, space: dict[str, Any], text: str) -> None:
     size = results_in(place / "student")["size"]["speedup"]
     assert size.keys() == {"bound", "reached", "kept"}
@@ -815,6 +850,7 @@ PROOFS: dict[str, Callable[[Path, dict[str, Any], str], None]] = {
     "entities": entities,
     "questions": questions,
     "hub-teacher": hub_teacher,
+    "several-tasks": several_tasks,
     "size-by-need": size_by_need,
     "glue": glue,
     "masked-lm": masked_lm,

@@ -21,6 +21,7 @@ from tinybert.settings import (
     GeneralSettings,
     GlueSettings,
     MlmSettings,
+    MultitaskSettings,
     PageSettings,
     PredictSettings,
     ProfileSettings,
@@ -46,6 +47,7 @@ __all__ = [
     "glue",
     "list_systems",
     "mlm",
+    "multitask",
     "page",
     "predict",
     "profile",
@@ -165,6 +167,18 @@ def embedder(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
     from tinybert.jobs.embedder import run_embedder
 
     return run_embedder(_settings(EmbedderSettings, settings), Reporter(quiet))
+
+
+def multitask(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:
+    """Distil the teachers of several tasks into one student; see :func:`general`.
+
+    ``tasks``, ``teacher``, ``data`` and ``output`` of
+    :class:`tinybert.settings.MultitaskSettings` are needed. What may differ by task is one text,
+    with ``{task}`` in it, or a list with ``"name=value"`` for single tasks.
+    """
+    from tinybert.jobs.multitask import run_multitask
+
+    return run_multitask(_settings(MultitaskSettings, settings), Reporter(quiet))
 
 
 def glue(*, quiet: bool = False, **settings: Any) -> dict[str, Any]:

@@ -31,6 +31,7 @@ __all__ = [
     "TokenRows",
     "TrainingRows",
     "length_batches",
+    "like_batches",
     "micro_batches",
     "rows_an_epoch",
     "step_loader",
@@ -404,6 +405,22 @@ def micro_batches(
     return pieces
 
 
+def like_batches(
+    rows: TrainingRows, indices: NDArray[np.int64], token_budget: int = DEFAULT_TOKEN_BUDGET
+) -> list[NDArray[np.int64]]:
+    """Some rows in micro-batches of like lengths; of rows that have ``groups``, each of one."""
+    groups: NDArray[np.int64] | None = getattr(rows, "groups", None)
+    found = [indices]
+    if groups is not None:
+        own = groups[indices]
+        found = [indices[own == group] for group in np.unique(own)]
+    return [
+        part[piece]
+        for part in found
+        for piece in micro_batches(rows.lengths_of(part).astype(np.int64), token_budget)
+    ]
+
+
 def length_batches(
     rows: TrainingRows, token_budget: int = 4 * DEFAULT_TOKEN_BUDGET, most_rows: int = 256
 ) -> Iterator[NDArray[np.int64]]:
@@ -423,6 +440,15 @@ class StepSampler(Sampler[list[int]]):
     All processes draw the same permutation an epoch from ``seed`` and the epoch's number; the rows
     of a step are dealt out by length, so that processes get like work. A last batch that is
     smaller is kept; a process that gets no row of it gets a stand-in, marked by a negative number.
+
+    Args:
+        lengths: tokens of each row.
+        batch_size: rows a step, over all processes.
+        steps: how many there are.
+        seed: of the order.
+        rank, world_size: which process this is, and of how many.
+        order: (seed, epoch) → the rows of an epoch, as many as there are rows; default: each once,
+            shuffled.
     """
 
     def __init__(
@@ -433,9 +459,14 @@ class StepSampler(Sampler[list[int]]):
         seed: int,
         rank: int = 0,
         world_size: int = 1,
+        order: Callable[[int, int], NDArray[np.int64]] | None = None,
     ) -> None:
         self.lengths, self.batch_size, self.steps = lengths, batch_size, steps
         self.seed, self.rank, self.world_size = seed, rank, world_size
+        self.order = order or self._shuffled
+
+    def _shuffled(self, seed: int, epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng((seed, epoch)).permutation(len(self.lengths))
 
     @property
     def steps_per_epoch(self) -> int:
@@ -447,7 +478,7 @@ class StepSampler(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         step, epoch = 0, 0
         while step < self.steps:
-            order = np.random.default_rng((self.seed, epoch)).permutation(len(self.lengths))
+            order = self.order(self.seed, epoch)
             for start in range(0, len(order), self.batch_size):
                 if step == self.steps:
                     return
@@ -483,10 +514,9 @@ class _StepCollator:
     def __call__(self, numbers: list[int]) -> dict[str, Any]:
         stand_in = len(numbers) == 1 and numbers[0] < 0
         indices = np.asarray([-n - 1 if n < 0 else n for n in numbers])
-        lengths = self.rows.lengths_of(indices).astype(np.int64)
-        pieces = micro_batches(lengths, self.token_budget)
+        pieces = like_batches(self.rows, indices, self.token_budget)
         return {
-            "micro_batches": [self.rows.batch(indices[piece]) for piece in pieces],
+            "micro_batches": [self.rows.batch(piece) for piece in pieces],
             "stand_in": stand_in,
         }
 

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from tinybert.losses import IGNORED, pairs_within
 from tinybert.objectives import Objective, Seen
 from tinybert.projections import Projections
+from tinybert.shared_body import model_of
 from tinybert.spans import TEACHER, pool_heads, pool_states, span_mask
 from tinybert.taps import AttentionTap, Taps, run_with_taps
 
@@ -112,7 +113,7 @@ class Distiller(nn.Module):
             batch: model inputs, and where the objective reads them ``labels`` (batch,) or
                 (batch, length), ``asked`` and ``masked_labels`` (batch, length); of rows under two
                 tokenizers ``spans`` and ``teacher_spans`` too, and terms then compare spans instead
-                of tokens.
+                of tokens; of one of several tasks its number, ``task``, whose head then answers.
             teacher: taps of the teacher on the same batch, or on its own tokens of it.
             shares: for each unit (rows, tokens, pairs, masked, asked) this micro-batch's part of
                 the whole effective batch, over all micro-batches and processes; 1 if None. The sum
@@ -121,7 +122,8 @@ class Distiller(nn.Module):
         Returns:
             ``loss``: Σ weight · term · share, float32 scalar; ``terms``: {name: term · share}.
         """
-        taps = run_with_taps(self.student, batch, self.objective.student_taps)
+        task = int(batch["task"]) if "task" in batch else None
+        taps = run_with_taps(model_of(self.student, task), batch, self.objective.student_taps)
         teacher, mask = teacher or Taps(), batch["attention_mask"]
         if "spans" in batch:
             with torch.autocast(mask.device.type, enabled=False):
@@ -136,6 +138,7 @@ class Distiller(nn.Module):
             labels=batch.get("labels"),
             masked_labels=batch.get("masked_labels"),
             asked=batch.get("asked"),
+            task=task,
             crossover=self.crossover,
             low_precision=_in_bfloat16(mask.device.type),
         )

@@ -1,4 +1,5 @@
-"""Several teachers as one: the mean of their answers, the states of the first.
+"""Several teachers as one: the mean of their answers and the states of the first; or of several
+tasks each its own.
 
 The mean is of probabilities, not of logits: soft cross-entropy against it is the mean of the soft
 cross-entropies against each teacher, so that learning from it is learning from all of them (Hinton
@@ -19,7 +20,7 @@ from tinybert.taps import TapRequest, Taps
 from tinybert.task_heads import Answering
 from tinybert.teachers import Teacher
 
-__all__ = ["Ensemble", "mean_logits", "mean_set_logits"]
+__all__ = ["Ensemble", "TaskTeachers", "mean_logits", "mean_set_logits"]
 
 
 def mean_logits(logits: Sequence[Tensor], temperature: float = 1.0, dim: int = -1) -> Tensor:
@@ -140,3 +141,34 @@ class Ensemble(Teacher):
         parts = [teacher.fingerprint() for teacher in (self.first, *self.others)]
         how = f"{self.answering} {self.temperature}"
         return hashlib.sha256(" ".join([*parts, how]).encode()).hexdigest()[:16]
+
+
+class TaskTeachers(Teacher):
+    """The teachers of several tasks: a batch's ``task`` says whose states and answers it gets.
+
+    Args:
+        teachers: in the order of the tasks' numbers; of one shape.
+    """
+
+    def __init__(self, teachers: Sequence[Teacher]) -> None:
+        self.teachers = list(teachers)
+        self.model, self.tokenizer = self.teachers[0].model, self.teachers[0].tokenizer
+        self._order = None
+
+    def taps(self, batch: Mapping[str, Tensor], request: TapRequest) -> Taps:
+        """Taps of the teacher whose task the rows are of."""
+        return self.teachers[int(batch["task"])].taps(batch, request)
+
+    def speak_labels(self, names: Sequence[str]) -> None:
+        """Tasks have labels of their own: each teacher is told its own ones."""
+        raise NotImplementedError("tell each task's teacher its labels")
+
+    def only_as_deep_as(self, depth: int) -> None:
+        """Drop all teachers' layers above ``depth``."""
+        for teacher in self.teachers:
+            teacher.only_as_deep_as(depth)
+
+    def fingerprint(self) -> str:
+        """Of all, in their order."""
+        told = " ".join(teacher.fingerprint() for teacher in self.teachers)
+        return hashlib.sha256(told.encode()).hexdigest()[:16]

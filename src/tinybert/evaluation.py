@@ -16,7 +16,7 @@ from tinybert.batching import (
     TokenRows,
     TrainingRows,
     length_batches,
-    micro_batches,
+    like_batches,
 )
 from tinybert.distiller import Distiller, units_of
 from tinybert.losses import IGNORED, masked_loss
@@ -131,7 +131,7 @@ def _pieces(rows: TrainingRows, token_budget: int) -> list[NDArray[np.int64]]:
     pieces = []
     for start in range(0, len(rows), 256):
         block = np.arange(start, min(start + 256, len(rows)))
-        pieces += [block[p] for p in micro_batches(rows.lengths[block], token_budget)]
+        pieces += like_batches(rows, block, token_budget)
     return pieces
 
 

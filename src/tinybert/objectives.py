@@ -80,6 +80,7 @@ class Seen:
     low_precision: bool = False  # whether the student computes in bfloat16
     masked_labels: Tensor | None = None  # (batch, length), -100 where nothing is masked
     asked: Tensor | None = None  # (batch, length) bool, tokens that the task is answered at
+    task: int | None = None  # of several tasks the number of that which all rows are of
 
     def project(self, m: int, states: Tensor) -> Tensor:
         """Student states in the teacher's space: a layer of the student's, in its precision.

@@ -13,6 +13,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -67,6 +68,8 @@ class Stage:
         prepare: changes the student before training, with the projections it carries; runs in
             every process, so it draws no random numbers.
         dropout: the student's while it trains; None leaves its config alone.
+        load: reads the student of several tasks, each with its head, from the directory that the
+            stage takes; None: a model with the head above.
     """
 
     name: str
@@ -83,6 +86,7 @@ class Stage:
     greater_is_better: bool = True
     prepare: Callable[[PreTrainedModel, Projections | None], None] | None = None
     dropout: float | None = None
+    load: Callable[[Path], PreTrainedModel] | None = None
 
 
 @dataclass
@@ -283,14 +287,7 @@ class Run:
         # A head or projections that are new get the same start in every process and on resume.
         set_seed(self.seed)
         tokenizer = load_tokenizer(student)
-        model = load_encoder(
-            student,
-            labels=stage.labels,
-            regression=stage.regression,
-            answering=stage.answering,
-            masked_lm=stage.masked_lm,
-            seed=self.seed,
-        )
+        model = (stage.load or self._one_model(stage))(student)
         cast(torch.nn.Module, model).to(self.device)
         choices = self.choices(model, stage.rows, stage.schedule.batch_size)
         projections = None
@@ -309,7 +306,9 @@ class Run:
         )
         if self.is_main:
             weights = sum(p.numel() for p in distiller.parameters())
-            check_space(self.work, 4 * STAGE_COPIES * weights - bytes_in(self.work))
+            heads = len(getattr(model, "names", "1"))  # each is written with the body
+            copies = STAGE_COPIES + 2 * (heads - 1)
+            check_space(self.work, 4 * copies * weights - bytes_in(self.work))
         callbacks = list(self.callbacks)
         if self.tensorboard and self.is_main:
             callbacks.append(_tensorboard(self.work / "tensorboard" / stage.name))
@@ -328,6 +327,17 @@ class Run:
             owner=self._owner(stage),
         )
         return trainer, tokenizer, projections
+
+    def _one_model(self, stage: Stage) -> Callable[[Path], PreTrainedModel]:
+        """Reads a student with the head of the stage."""
+        return partial(
+            load_encoder,
+            labels=stage.labels,
+            regression=stage.regression,
+            answering=stage.answering,
+            masked_lm=stage.masked_lm,
+            seed=self.seed,
+        )
 
     def _owner(self, stage: Stage) -> str:
         """What its checkpoints are marked with: the run's settings and the stage's name."""

@@ -188,6 +188,7 @@ class DistillationTrainer(Trainer):
             self.args.seed,
             self.args.process_index,
             self.args.world_size,
+            getattr(self.rows, "order", None),
         )
         return step_loader(self.rows, sampler, self.schedule.token_budget)
 

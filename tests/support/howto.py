@@ -159,6 +159,7 @@ def _models(place: Path) -> None:
     other.add_tokens(["another"])
     other.save_pretrained(place / "other-tokens")
     tiny.saved_classifier(place / "regressor", labels=("score",), layers=4, width=32)
+    tiny.saved_classifier(place / "narrow", labels=("score",), layers=4, width=16)
 
 
 def _sentence_encoders(place: Path) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from transformers import TrainerCallback
 
@@ -18,9 +21,13 @@ from tinybert.objectives import (
     prediction_objective,
 )
 from tinybert.projections import Projections
+from tinybert.several_tasks import HeadSpec, MixedRows, tasks_objective
+from tinybert.shared_body import SharedBody
 from tinybert.taps import use_attention
 from tinybert.teachers import Teacher
 from tinybert.training import DistillationTrainer, Schedule
+
+TWO = tiny.LABELS[:2]
 
 
 class Gradients(TrainerCallback):
@@ -36,6 +43,20 @@ class Gradients(TrainerCallback):
             }
 
 
+def several_tasks() -> tuple[MixedRows, Distiller, None]:
+    heads = [HeadSpec("three", tiny.LABELS[:3]), HeadSpec("value", (), True), HeadSpec("few", TWO)]
+    parts, models = [], {}
+    for seed, (head, count) in enumerate(zip(heads, (20, 14, 3), strict=True)):
+        width = len(head.labels) or 1
+        kept = np.random.default_rng(seed).normal(size=(count, width)).astype(np.float32)
+        parts.append(replace(tiny.rows(count, seed=seed, labels=None), targets=kept))
+        models[head.name] = tiny.classifier(seed, labels=head.labels or ("score",))
+    shared: Any = SharedBody(models)
+    use_attention(shared, "direct")
+    distiller = Distiller(shared, None, tasks_objective(heads, (1.0, 0.5, 1.0), 1.0))
+    return MixedRows(parts, 0.5), distiller, None
+
+
 def main(directory: Path, objective: str) -> None:
     # 37 rows: last batches of 1 row, of which one process of two has none.
     if objective == "mlm":
@@ -44,6 +65,8 @@ def main(directory: Path, objective: str) -> None:
         use_attention(student, "direct")
         distiller = Distiller(student, None, mlm_objective())
         teacher = None
+    elif objective == "tasks":  # steps without any row of a task, and processes without one
+        rows, distiller, teacher = several_tasks()
     else:
         rows = tiny.rows(37, seed=5)
         student = tiny.classifier(seed=2)
@@ -79,6 +102,6 @@ def main(directory: Path, objective: str) -> None:
 
 
 if __name__ == "__main__":
-    for objective in ("distillation", "mlm"):
+    for objective in ("distillation", "mlm", "tasks"):
         main(Path(sys.argv[1]) / objective, objective)
     leave()

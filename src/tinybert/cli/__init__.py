@@ -36,6 +36,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "tinybert.cli.distill",
         "A teacher, fine-tuned first if need be, and a task to a student.",
     ),
+    "multitask": (
+        "tinybert.cli.multitask",
+        "Several tasks' teachers to one student, a head for each task.",
+    ),
     "glue": ("tinybert.cli.glue", "GLUE tasks, several seeds, one table."),
     "reproduce": (
         "tinybert.cli.reproduce",

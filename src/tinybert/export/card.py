@@ -354,6 +354,11 @@ def _introduction(results: Results, head: _Head, base_model: str | None) -> str:
             f"It learned the mean of the answers of {further + 1} teachers, and the states of the "
             "one named."
         )
+    if shared := [str(name) for name in results.get("shares_body_with") or []]:
+        told.append(
+            "It is one of several heads on one body: but for the head its weights are also those "
+            f"of {', '.join(map(escaped, shared))}."
+        )
     if results.get("teacher_fine_tuned"):
         told.append("The teacher was fine-tuned on the same rows first.")
     if results.get("task") and head.answering is not None:

@@ -111,5 +111,6 @@ def _curve(key: str, entries: list[Mapping[str, Any]], thinned: int) -> Curve:
         kept.append(points[-1])
     plain = key.removeprefix("terms/").removeprefix("eval_")
     layer = plain.partition(".")[2]
-    name = f"layer {layer}" if layer else _NAMES.get(plain, plain.replace("_", " "))
+    part = f"layer {layer}" if layer.isdigit() else layer  # or a task's name
+    name = part if layer else _NAMES.get(plain, plain.replace("_", " "))
     return Curve(key, name, tuple(kept))

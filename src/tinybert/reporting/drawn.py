@@ -80,7 +80,7 @@ def _stage(stage: StageCurves) -> dict[str, Any]:
         _chart("Held-out rows, scores", "Rows that were not learned from.", stage.scores),
     ]
     charts += [
-        _chart(f"{kind.capitalize()}, layer by layer", thinned, found, by_layer=True)
+        _chart(f"{kind.capitalize()}, {_by(found)}", thinned, found, by_layer=True)
         for kind, found in stage.layers.items()
     ]
     return {
@@ -88,6 +88,11 @@ def _stage(stage: StageCurves) -> dict[str, Any]:
         "title": _STAGES.get(stage.name, stage.name.replace("-", " ").capitalize()),
         "charts": [chart for chart in charts if chart is not None],
     }
+
+
+def _by(curves: Sequence[Curve]) -> str:
+    layered = all(curve.name.startswith("layer ") for curve in curves)
+    return "layer by layer" if layered else "task by task"
 
 
 def _of_terms(curves: Sequence[Curve]) -> str:

@@ -102,6 +102,11 @@ def read_run(directory: str | Path) -> FinishedRun:
     results = _results(directory)
     if "columns" in results:
         raise _of_many(directory, "reproduce" if "systems" in results else "glue")
+    if "tasks" in results:
+        raise TinybertError(
+            f"{directory} holds one student of several tasks (`tinybert multitask`): give the "
+            f"directory of one, such as {directory / str(next(iter(results['tasks']), 'TASK'))}."
+        )
     if not (directory / "config.json").is_file():
         raise TinybertError(
             f"{directory} is no student directory: it has no config.json; give the directory that "

@@ -13,6 +13,7 @@ from tinybert.settings.export import ExportSettings
 from tinybert.settings.general import GeneralSettings
 from tinybert.settings.mlm import MlmSettings
 from tinybert.settings.models import ConvertSettings, EvaluateSettings, PredictSettings
+from tinybert.settings.multitask import MultitaskSettings
 from tinybert.settings.page import PageSettings
 from tinybert.settings.report import ReportSettings
 from tinybert.settings.reproduce import ReproduceSettings
@@ -24,6 +25,7 @@ from tinybert.settings.shared import (
     QuestionSettings,
     RowSettings,
     RunSettings,
+    StageSettings,
     Start,
     StudentSettings,
     Transfer,
@@ -58,6 +60,7 @@ __all__ = [
     "GlueSettings",
     "LossSettings",
     "MlmSettings",
+    "MultitaskSettings",
     "PageSettings",
     "Precision",
     "PredictSettings",
@@ -68,6 +71,7 @@ __all__ = [
     "RowSettings",
     "RunSettings",
     "SizeSettings",
+    "StageSettings",
     "Start",
     "StudentSettings",
     "SystemsSettings",

@@ -17,6 +17,7 @@ __all__ = [
     "QuestionSettings",
     "RowSettings",
     "RunSettings",
+    "StageSettings",
     "Start",
     "StudentSettings",
     "Transfer",
@@ -116,6 +117,38 @@ class LossSettings(Checked):
     )
     hidden_weight: str = setting("1", "λ of hidden states: one number, or one a layer", "losses")
     embedding_weight: float = setting(1.0, "λ of the embedding output", "losses", least=0)
+
+
+@dataclass
+class StageSettings(Checked):
+    """The two stages of a task: how long, how fast, in what batches."""
+
+    intermediate_epochs: float | None = setting(
+        None,
+        "passes of the intermediate stage; default: 20, the paper's, fewer for more than 50,000 "
+        "rows; in a GLUE task what the paper takes for it",
+        "training",
+        least=0,
+    )
+    prediction_epochs: float = setting(3.0, "passes of the prediction stage", "training", least=0)
+    intermediate_learning_rate: float = setting(
+        5e-5, "of the intermediate stage", "training", above=0
+    )
+    prediction_learning_rate: float = setting(3e-5, "of the prediction stage", "training", above=0)
+    batch_size: int = setting(32, "rows an optimiser step", "training", least=1)
+    warmup: float = setting(
+        0.1, "share of the steps with rising learning rate", "training", least=0, most=1
+    )
+    temperature: float = setting(1.0, "of the prediction loss", "losses", above=0)
+    head: Literal["teacher", "random"] = setting(
+        "random",
+        "the head that the prediction stage starts from: random, the one the student carries (the "
+        "paper's), or the teacher's, read through W_h",
+        "student",
+    )
+    evaluations: int = setting(
+        1, "evaluations an epoch of the prediction stage", "training", least=0
+    )
 
 
 def _is_open(value: int | None) -> bool:

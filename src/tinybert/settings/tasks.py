@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from tinybert.settings.base import Checked, setting
 from tinybert.settings.shared import (
@@ -12,6 +11,7 @@ from tinybert.settings.shared import (
     LossSettings,
     QuestionSettings,
     RunSettings,
+    StageSettings,
     StudentSettings,
 )
 
@@ -54,7 +54,13 @@ class SizeSettings(Checked):
 
 @dataclass
 class DistillSettings(
-    QuestionSettings, SizeSettings, LossSettings, StudentSettings, DataSettings, RunSettings
+    QuestionSettings,
+    SizeSettings,
+    StageSettings,
+    LossSettings,
+    StudentSettings,
+    DataSettings,
+    RunSettings,
 ):
     """Task distillation: intermediate layers first, then the prediction layer."""
 
@@ -107,32 +113,6 @@ class DistillSettings(
         "also train the same start on labels alone and on logits alone, for as many steps at the "
         "prediction stage's learning rate",
         "training",
-    )
-    intermediate_epochs: float | None = setting(
-        None,
-        "passes of the intermediate stage; default: 20, the paper's, fewer for more than 50,000 "
-        "rows; in a GLUE task what the paper takes for it",
-        "training",
-        least=0,
-    )
-    prediction_epochs: float = setting(3.0, "passes of the prediction stage", "training", least=0)
-    intermediate_learning_rate: float = setting(
-        5e-5, "of the intermediate stage", "training", above=0
-    )
-    prediction_learning_rate: float = setting(3e-5, "of the prediction stage", "training", above=0)
-    batch_size: int = setting(32, "rows an optimiser step", "training", least=1)
-    warmup: float = setting(
-        0.1, "share of the steps with rising learning rate", "training", least=0, most=1
-    )
-    temperature: float = setting(1.0, "of the prediction loss", "losses", above=0)
-    head: Literal["teacher", "random"] = setting(
-        "random",
-        "the head that the prediction stage starts from: random, the one the student carries (the "
-        "paper's), or the teacher's, read through W_h",
-        "student",
-    )
-    evaluations: int = setting(
-        1, "evaluations an epoch of the prediction stage", "training", least=0
     )
     report: bool = setting(
         True, "also write report.html, a page on the finished run, into OUTPUT", "run"

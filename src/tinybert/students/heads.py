@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.activations import ACT2FN
 
+from tinybert.students.calibration import model_inputs
 from tinybert.students.fits import ridge
 from tinybert.students.layouts import getattr_path
 from tinybert.students.pca import corrected, strongest
 
-__all__ = ["reorder_outputs", "start_at_mean", "start_heads"]
+__all__ = ["fit_output", "reorder_outputs", "start_at_mean", "start_heads"]
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,36 @@ def reorder_outputs(student: PreTrainedModel, order: Sequence[int]) -> None:
             linear.weight.copy_(linear.weight[list(order)])
             linear.bias.copy_(linear.bias[list(order)])
             return
+
+
+@torch.no_grad()
+def fit_output(
+    student: PreTrainedModel, batches: Sequence[Mapping[str, Tensor]], wanted: Tensor
+) -> None:
+    """Start the output map of a student's head at given answers; nothing else is changed.
+
+    The ridge regression of the answers on what reaches the map. A head without a map that is
+    known keeps the values that it has.
+
+    Args:
+        batches: rows as model inputs.
+        wanted: (rows, outputs), in the order of the batches' rows.
+    """
+    linear = next(filter(None, (_linear(student, head.out) for head in _HEADS)), None)
+    if linear is None:
+        return
+    features: list[Tensor] = []
+    hook = linear.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0].float()))
+    was_training = student.training
+    student.train(False)
+    try:
+        for batch in batches:
+            student(**model_inputs(batch, student.device))
+    finally:
+        hook.remove()
+        student.train(was_training)
+    zero = torch.zeros_like(linear.weight)
+    _start_output(linear, zero, torch.zeros_like(linear.bias), torch.cat(features), wanted)
 
 
 @torch.no_grad()
