@@ -359,7 +359,7 @@ class Run:
                 if weights:
                     shutil.copytree(result.directory, temporary, dirs_exist_ok=True)
                     (temporary / STAGE_FILE).unlink(missing_ok=True)
-                (temporary / LOG_FILE).write_text(_log_lines(self.finished), encoding="utf-8")
+                (temporary / LOG_FILE).write_text(log_lines(self.finished), encoding="utf-8")
                 if (self.work / "tensorboard").is_dir():
                     shutil.copytree(self.work / "tensorboard", temporary / "tensorboard")
                 for name, content in files.items():
@@ -374,7 +374,7 @@ class Run:
         return self.output
 
 
-def _log_lines(records: Sequence[Mapping[str, Any]]) -> str:
+def log_lines(records: Sequence[Mapping[str, Any]]) -> str:
     """Entries of all stages' logs, one JSON object a line, each with its stage's name."""
     entries = ({"stage": r["name"], **entry} for r in records for entry in r["log"])
     return "".join(json.dumps(entry) + "\n" for entry in entries)

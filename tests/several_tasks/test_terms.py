@@ -28,6 +28,7 @@ from tinybert.several_tasks import (
     value_weight,
 )
 from tinybert.shared_body import SharedBody
+from tinybert.stages import set_dropout
 from tinybert.taps import Taps, use_attention
 from tinybert.teachers import Teacher
 
@@ -189,6 +190,7 @@ def test_heads_are_fitted_where_the_body_stays(kind: str, tmp_path: Path) -> Non
         return found
 
     first = apart()
+    set_dropout(shared, 0.0)
     fit_outputs(shared, teachers, few, first=1)
     last = apart()
     assert last[0] == first[0]
@@ -202,3 +204,31 @@ def test_heads_are_fitted_where_the_body_stays(kind: str, tmp_path: Path) -> Non
         shared.state_dict().items(), loaded.state_dict().values(), strict=True
     ):
         assert own.equal(other), name
+
+
+def test_a_fitted_head_stands_dropout() -> None:
+    """In training it is better than the best constant, and neither mode nor random state moves."""
+    options = {"hidden_dropout_prob": 0.05, "initializer_range": 0.3}
+    shared = SharedBody({"stars": tiny.classifier(labels=("score",), **options)})
+    model = shared.of(0).train()
+    (part,) = [tiny.rows(400, labels=None)]
+    batch = part.batch(range(len(part)))
+    with torch.no_grad():
+        states = model.base_model(**batch).pooler_output
+        wanted = states @ torch.randn(16, 1) + 5
+
+    class Answers(Teacher):
+        def taps(self, batch: object, request: object) -> Taps:
+            return Taps(logits=wanted)
+
+    teacher = Answers(tiny.classifier(labels=("score",)))
+    state = torch.get_rng_state()
+    fit_outputs(shared, [teacher], [[batch]], seed=1)
+    assert torch.get_rng_state().equal(state)
+    assert model.training
+    with torch.no_grad():
+        error = (model(**batch).logits - wanted).square().mean()
+    assert error < 0.9 * wanted.var()
+    fitted = model.classifier.weight.clone()
+    fit_outputs(shared, [teacher], [[batch]], seed=1)
+    assert model.classifier.weight.equal(fitted)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Sequence
@@ -41,7 +40,7 @@ from tinybert.reporting import kept_answers
 from tinybert.settings import DistillSettings, MultitaskSettings
 from tinybert.several_tasks import load_shared, rows_drawn
 from tinybert.shared_body import SharedBody
-from tinybert.stages import LOG_FILE, Run, StageResult, check_no_run
+from tinybert.stages import LOG_FILE, Run, StageResult, check_no_run, log_lines
 from tinybert.teachers import Teacher, cached_logits, fingerprint, load_tokenizer
 from tinybert.training import Schedule
 from tinybert.work import check_apart
@@ -228,11 +227,7 @@ def _publish(
     published = run.made("published", make)
     files = files | {"results.json": results}
     if run.is_main:
-        log = "".join(
-            json.dumps({"stage": record["name"], **entry}) + "\n"
-            for record in run.finished
-            for entry in record["log"]
-        )
+        log = log_lines(run.finished)
         for name, found in each.items():
             files[f"{name}/results.json"] = found
             files[f"{name}/{LOG_FILE}"] = log

@@ -33,7 +33,7 @@ from tinybert.several_tasks import (
     value_weight,
 )
 from tinybert.shared_body import SharedBody
-from tinybert.stages import Run, Stage, save_student
+from tinybert.stages import Run, Stage, save_student, set_dropout
 from tinybert.students import fit_heads
 from tinybert.teachers import Teacher, cached_logits, load_encoder
 from tinybert.training import Schedule
@@ -107,8 +107,10 @@ def begin_shared(
         shared = new_shared(begun.directory, heads, bare, run.seed)
         if begun.start in ("pca", "layers"):
             shared.to(run.device)
+            if settings.dropout is not None:
+                set_dropout(shared, settings.dropout)
             few = [calibration(each.rows.train, run.seed) for each in tasks]
-            fit_outputs(shared, teachers, few, first=1)
+            fit_outputs(shared, teachers, few, first=1, seed=run.seed)
         held = begun.directory / PROJECTIONS_FILE
         projections = Projections.load(begun.directory) if held.is_file() else None
         shutil.rmtree(bare)
@@ -215,7 +217,9 @@ def _heads(
         # What of a head lies in the body (BERT's pooler) is fitted to the first teacher's alone.
         weight = projections.weight_for(projections.layers)
         fit_heads(shared.of(0), first.model, weight, few[0], first.label_order)
-        fit_outputs(shared, teachers, few, first=1)
+        if settings.dropout is not None:
+            set_dropout(shared, settings.dropout)
+        fit_outputs(shared, teachers, few, first=1, seed=seed)
 
     return prepare
 

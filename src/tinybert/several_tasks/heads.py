@@ -78,17 +78,20 @@ def fit_outputs(
     rows: Sequence[Sequence[Mapping[str, torch.Tensor]]],
     *,
     first: int = 0,
+    seed: int = 0,
 ) -> None:
     """Start the output maps of the tasks from ``first`` on at their teachers' answers.
 
     The body stays as it is: it is shared. Each map is the ridge regression of the teacher's
-    logits, in the data's order of labels, on what the student's head feeds it.
+    logits, in the data's order of labels, on what the student's head feeds it while it trains,
+    with the dropout that the student has now.
 
     Args:
         shared: changed in place.
         teachers: one a task.
         rows: of each task batches of model inputs.
         first: the first task whose head is fitted.
+        seed: of the dropout.
     """
     request = TapRequest(logits=True)
     for task in range(first, len(shared)):
@@ -96,4 +99,4 @@ def fit_outputs(
         batches = [{k: v.to(device) for k, v in batch.items()} for batch in rows[task]]
         found = [teachers[task].taps(batch, request).logits for batch in batches]
         wanted = torch.cat([each.float() for each in found if each is not None])
-        fit_output(shared.of(task), batches, wanted)
+        fit_output(shared.of(task), batches, wanted, seed)

@@ -39,6 +39,7 @@ _HEADS = (
     _Head("head.dense", nn.functional.gelu, norm="head.norm"),  # ModernBERT
     _Head("dense", nn.functional.gelu),  # EuroBERT
 )
+_DROPOUT_PASSES = 4
 # Output maps on every token's state: token classification, question answering.
 _EVERY_TOKEN = ("classifier", "qa_outputs")
 _ANSWERS_EVERY_TOKEN = ("TokenClassification", "QuestionAnswering")
@@ -179,16 +180,22 @@ def reorder_outputs(student: PreTrainedModel, order: Sequence[int]) -> None:
 
 @torch.no_grad()
 def fit_output(
-    student: PreTrainedModel, batches: Sequence[Mapping[str, Tensor]], wanted: Tensor
+    student: PreTrainedModel,
+    batches: Sequence[Mapping[str, Tensor]],
+    wanted: Tensor,
+    seed: int = 0,
 ) -> None:
     """Start the output map of a student's head at given answers; nothing else is changed.
 
-    The ridge regression of the answers on what reaches the map. A head without a map that is
-    known keeps the values that it has.
+    The ridge regression of the answers on what reaches the map while it trains, dropout included:
+    fitted without, the map leans on directions that dropout fills with noise (on a 4x312 student
+    an error of 0.27 of the values' variance became 3.8 in the first training steps). A head
+    without a map that is known keeps the values that it has.
 
     Args:
         batches: rows as model inputs.
         wanted: (rows, outputs), in the order of the batches' rows.
+        seed: of the dropout; the global random state stays.
     """
     linear = next(filter(None, (_linear(student, head.out) for head in _HEADS)), None)
     if linear is None:
@@ -196,15 +203,22 @@ def fit_output(
     features: list[Tensor] = []
     hook = linear.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0].float()))
     was_training = student.training
-    student.train(False)
+    student.train(True)
+    devices = [student.device] if student.device.type == "cuda" else []
     try:
-        for batch in batches:
-            student(**model_inputs(batch, student.device))
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            for _ in range(_DROPOUT_PASSES):
+                for batch in batches:
+                    student(**model_inputs(batch, student.device))
     finally:
         hook.remove()
         student.train(was_training)
+    # Passes of a row side by side: what is held out to choose the ridge by is other rows.
+    seen = torch.cat(features).reshape(_DROPOUT_PASSES, len(wanted), -1).transpose(0, 1)
+    wanted = wanted.repeat_interleave(_DROPOUT_PASSES, dim=0)
     zero = torch.zeros_like(linear.weight)
-    _start_output(linear, zero, torch.zeros_like(linear.bias), torch.cat(features), wanted)
+    _start_output(linear, zero, torch.zeros_like(linear.bias), seen.flatten(0, 1), wanted)
 
 
 @torch.no_grad()
