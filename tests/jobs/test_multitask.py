@@ -15,6 +15,7 @@ import tinybert
 from support import several, tiny
 from tinybert.cli import main
 from tinybert.errors import TinybertError
+from tinybert.jobs.multitask_stages import mean_body
 from tinybert.training import DistillationTrainer
 
 TOPICS = ("a", "b", "c")
@@ -153,6 +154,18 @@ def test_alone_a_task_is_distilled_as_by_distill(place: Path, tmp_path: Path) ->
         for key in ("student", "teacher", "agreement", "layer_mapping", "rows"):
             assert figures[0][key] == figures[1][key], key
         assert set(figures[1]) <= set(figures[0])  # whoever reads the one reads the other
+
+
+def test_the_start_favours_no_task() -> None:
+    one, two = (tiny.classifier(seed=seed) for seed in (1, 2))
+    before = {name: value.clone() for name, value in one.state_dict().items()}
+    middle = mean_body([one, two])
+    for name, value in middle.base_model.state_dict().items():
+        own, other = (model.base_model.state_dict()[name] for model in (one, two))
+        torch.testing.assert_close(value, (own + other) / 2)
+    assert middle.classifier.weight.equal(one.classifier.weight)
+    assert all(value.equal(before[name]) for name, value in one.state_dict().items())
+    assert mean_body([one]) is one
 
 
 def test_stopped_and_resumed_is_unbroken(

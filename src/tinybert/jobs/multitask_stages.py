@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -38,7 +39,7 @@ from tinybert.students import fit_heads
 from tinybert.teachers import Teacher, cached_logits, load_encoder
 from tinybert.training import Schedule
 
-__all__ = ["OneTask", "begin_shared", "multitask_stages"]
+__all__ = ["OneTask", "begin_shared", "mean_body", "multitask_stages"]
 
 CHOSEN_BY = "mean"
 """The figure that the weights are chosen by: the mean of the tasks' main scores."""
@@ -78,14 +79,14 @@ def begin_shared(
 ) -> tuple[Begun, list[Teacher]]:
     """The directory that the first stage takes, with a head for each task; and the teachers.
 
-    The body starts from the first task's teacher on the rows of all. Where that start makes a head
-    that answers as its teacher's does, the other tasks' heads are fitted to theirs.
+    The body starts from the mean of the teachers' bodies on the rows of all. Where that start makes
+    a head that answers as its teacher's does, the other tasks' heads are fitted to theirs.
     """
     first, rows = tasks[0], MixedRows([each.rows.train for each in tasks])
     begun = begin_student(
         run,
         settings,
-        first.model,
+        mean_body([each.model for each in tasks]),
         tokenizer,
         rows,
         labels=first.labels,
@@ -117,6 +118,24 @@ def begin_shared(
         save_student(directory, cast(PreTrainedModel, shared), tokenizer, projections)
 
     return replace(begun, directory=run.made("heads", make)), teachers
+
+
+def mean_body(models: Sequence[PreTrainedModel]) -> PreTrainedModel:
+    """The first model with the mean of all models' bodies.
+
+    Fine-tuned from one encoder, they lie near each other, and their mean favours none of the tasks
+    (model soups, arXiv 2203.05482). Of one model it is the model itself.
+    """
+    first, *others = models
+    if not others:
+        return first
+    middle: PreTrainedModel = copy.deepcopy(first)
+    bodies = [each.base_model.state_dict() for each in models]
+    with torch.no_grad():
+        for name, value in middle.base_model.state_dict().items():
+            if value.is_floating_point():
+                value.copy_(sum(body[name].double() for body in bodies) / len(bodies))
+    return middle
 
 
 def multitask_stages(

@@ -25,7 +25,7 @@ class MultitaskSettings(StageSettings, LossSettings, StudentSettings, RunSetting
     teacher: list[str] = setting(
         [],
         "fine-tuned model of each task, all of one shape and with one tokenizer: "
-        "teachers/{task}; the student begins from the first task's",
+        "teachers/{task}; the student begins from the mean of their bodies",
     )
     data: list[str] = setting(
         [],
