@@ -104,7 +104,7 @@ BAD: list[tuple[str, str]] = [
     ("evaluate --data good.csv", "give it with --model"),
     ("evaluate --model teacher", "give it with --data"),
     # flags
-    (f"{DISTILL} --epochs 3", "did you mean --intermediate-epochs or --prediction-epochs or --t"),
+    (f"{DISTILL} --epochs 3", "did you mean --teacher-epochs or --intermediate-epochs or --pr"),
     (f"{DISTILL} --model x", "unknown flag --model: did you mean --teacher?"),
     (f"{FINETUNE} --teacher x", "unknown flag --teacher: did you mean --model?"),
     (f"{GENERAL} --data x", "unknown flag --data: did you mean --corpus?"),

@@ -53,10 +53,21 @@ class SizeSettings(Checked):
 
 
 @dataclass
+class TeacherSettings(Checked):
+    """How a teacher is fine-tuned that is a plain encoder."""
+
+    teacher_epochs: float = setting(3.0, "passes to fine-tune a plain encoder", "training", above=0)
+    teacher_learning_rate: float = setting(
+        3e-5, "to fine-tune a plain encoder", "training", above=0
+    )
+
+
+@dataclass
 class DistillSettings(
     QuestionSettings,
     SizeSettings,
     StageSettings,
+    TeacherSettings,
     LossSettings,
     StudentSettings,
     DataSettings,
@@ -79,10 +90,6 @@ class DistillSettings(
         "what the teacher's outputs stand for, in their order, where its names say "
         "nothing or lie: c,a,b",
         "data",
-    )
-    teacher_epochs: float = setting(3.0, "passes to fine-tune a plain encoder", "training", above=0)
-    teacher_learning_rate: float = setting(
-        3e-5, "to fine-tune a plain encoder", "training", above=0
     )
     augment: Path | None = setting(
         None,
