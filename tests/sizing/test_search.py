@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from transformers import BertConfig, BertModel
 
@@ -102,6 +102,14 @@ def keeps(c: Candidate, teacher: Candidate, bounds: Bounds, law: Callable[..., f
 
 
 @settings(max_examples=120, deadline=None)
+@example(
+    teacher=(12, 768, 12),
+    law=law(0.25, 0.375, 2.0, 0.75),
+    latency=0.11328125,
+    size=None,
+    speedup=None,
+    uneven=True,
+)
 @given(
     teacher=TEACHERS,
     law=LAWS,
@@ -129,9 +137,7 @@ def test_the_result_keeps_every_bound_and_is_nearly_the_largest(
     chosen = search.largest()
     assert keeps(chosen, own, bounds, law)
     clear = optimum(family, own, bounds, lambda c: law(c) * (1 if c == own else 1.05))
-    # Of laws with jumps, which the fit knows nothing of, one in five hundred costs more: 0.61 was
-    # the least in 1,500.
-    assert clear is None or chosen.flops >= (0.5 if uneven else 0.85) * clear.flops
+    assert clear is None or chosen.flops >= 0.85 * clear.flops
 
 
 @settings(max_examples=60, deadline=None)

@@ -21,6 +21,7 @@ __all__ = ["Search", "Timer", "Timing"]
 
 SEARCHES = 5  # rounds that try new shapes
 TRIED = 4  # shapes in such a round
+DOUBT = 1.1  # predictions may be so far off: where nothing else is to be tried, those just out
 AGREEING = 0.05  # two rounds agree when they differ by no more than this part
 ROUNDS = 4  # after so many careful rounds of a shape its median is believed anyway
 TURNS = 24
@@ -55,8 +56,9 @@ class Search:
     where times near the bound weigh more. A measured width passes its deviation on to its other
     depths; other widths take the mean deviation of those whose head size is, or is not, a
     multiple of 8, since processors like multiples. Each round measures the largest shapes that
-    are predicted to fit, one a depth. The winner is then measured again beside its rivals until
-    two rounds agree, and falls out when its median does not fit.
+    are predicted to fit, one a depth; at last those that are predicted just not to. The winner is
+    then measured again beside its rivals until two rounds agree, and falls out when its median does
+    not fit.
 
     Args:
         teacher: its shape as a candidate.
@@ -96,6 +98,8 @@ class Search:
         for _ in range(TURNS):
             best = self.best()
             wanted = self._promising(best) if searches < SEARCHES else []
+            if not wanted and best and searches < SEARCHES:
+                wanted = self._promising(best, DOUBT)
             if best is None and self.bounds.timed:
                 if not self._close(smallest):
                     break
@@ -173,15 +177,18 @@ class Search:
             probes |= dict.fromkeys((min(near, key=_aspect), max(near, key=_aspect)))
         return list(probes)
 
-    def _promising(self, best: Candidate | None) -> list[Candidate]:
-        """What has more FLOPs than ``best``, is not measured and should fit: one a depth."""
+    def _promising(self, best: Candidate | None, doubt: float = 1.0) -> list[Candidate]:
+        """What has more FLOPs than ``best``, is not measured and should fit: one a depth.
+
+        A prediction may be ``doubt`` times what is allowed.
+        """
         predicted = self._prediction() if self.bounds.timed else lambda _: 0.0
         target = self._target() if self.bounds.timed else 1.0
         by_depth: dict[int, Candidate] = {}
         for candidate in self._family:
             if best and candidate.flops <= best.flops:
                 break
-            if candidate not in self.timings and predicted(candidate) <= target:
+            if candidate not in self.timings and predicted(candidate) <= doubt * target:
                 by_depth.setdefault(candidate.shape.layers, candidate)
         return list(by_depth.values())[:TRIED]
 
