@@ -21,7 +21,7 @@ from tinybert.ensemble import TaskTeachers
 from tinybert.evaluation import agreement_of, held_out_losses, predict, scores_of
 from tinybert.jobs.rows import TaskRows, calibration
 from tinybert.jobs.students import Begun, begin_student
-from tinybert.jobs.task_stages import with_targets
+from tinybert.jobs.task_stages import common_schedule, with_targets
 from tinybert.projections import PROJECTIONS_FILE, Projections
 from tinybert.settings import MultitaskSettings
 from tinybert.several_tasks import (
@@ -147,13 +147,7 @@ def multitask_stages(
     epochs: float,
 ) -> list[Stage]:
     """TinyBERT's two task stages over the rows of all tasks; ``epochs`` are the first one's."""
-    common: dict[str, Any] = {
-        "batch_size": settings.batch_size,
-        "warmup": settings.warmup,
-        "token_budget": settings.token_budget,
-        "log_every": settings.log_every,
-        "gradient_norms_every": settings.gradient_norms_every,
-    }
+    common = common_schedule(settings)
     heads = [each.head for each in tasks]
     load = partial(load_shared, heads=heads)
     stages = []

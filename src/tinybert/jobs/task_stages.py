@@ -16,7 +16,7 @@ from tinybert.jobs.students import Begun
 from tinybert.objectives import prediction_objective
 from tinybert.progress import Reporter
 from tinybert.projections import Projections
-from tinybert.settings import DistillSettings
+from tinybert.settings import DistillSettings, MultitaskSettings
 from tinybert.settings.kinds import own_task
 from tinybert.stages import Run, Stage
 from tinybert.students import fit_heads
@@ -24,7 +24,13 @@ from tinybert.tasks.glue.facts import GLUE, find_glue_task
 from tinybert.teachers import Teacher, cached_logits
 from tinybert.training import Schedule
 
-__all__ = ["control_stages", "distillation_stages", "epochs_of", "with_targets"]
+__all__ = [
+    "common_schedule",
+    "control_stages",
+    "distillation_stages",
+    "epochs_of",
+    "with_targets",
+]
 
 MANY_ROWS = 50_000
 _PAPER_EPOCHS = dict.fromkeys(GLUE, 20) | {"cola": 50, "mnli": 10, "qqp": 10, "qnli": 10}
@@ -42,6 +48,17 @@ def epochs_of(settings: DistillSettings, rows: int) -> tuple[float, str]:
     return epochs, f"the paper's 20 are for small tasks; {rows:,} rows are read about as often"
 
 
+def common_schedule(settings: DistillSettings | MultitaskSettings) -> dict[str, Any]:
+    """What the schedules of both stages have in common."""
+    return {
+        "batch_size": settings.batch_size,
+        "warmup": settings.warmup,
+        "token_budget": settings.token_budget,
+        "log_every": settings.log_every,
+        "gradient_norms_every": settings.gradient_norms_every,
+    }
+
+
 def distillation_stages(
     run: Run,
     settings: DistillSettings,
@@ -54,13 +71,7 @@ def distillation_stages(
     """The paper's two task stages. The teacher's logits are kept, so the second runs without it."""
     regression = rows.task.kind == "regression"
     names = rows.task.label_names
-    common: dict[str, Any] = {
-        "batch_size": settings.batch_size,
-        "warmup": settings.warmup,
-        "token_budget": settings.token_budget,
-        "log_every": settings.log_every,
-        "gradient_norms_every": settings.gradient_norms_every,
-    }
+    common = common_schedule(settings)
     stages = []
     intermediate_epochs = epochs_of(settings, len(rows.train))[0]
     if intermediate_epochs > 0:

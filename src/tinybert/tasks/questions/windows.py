@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from tokenizers import Encoding
 from transformers import PreTrainedTokenizerBase
 
 from tinybert.batching import IGNORED, TokenRows, narrowest
@@ -76,39 +75,32 @@ def tokenize_questions(
             return_attention_mask=False,
             verbose=False,
         ).encodings
-        windows = [
-            (row, window)
-            for row, encoding in enumerate(encodings)
-            for window in _windows(encoding, max_length, stride)
-        ]
-        number = np.array([row for row, _ in windows])
-        found_whole = np.zeros(len(piece), dtype=bool)
-        for window, (row, chosen) in enumerate(windows):
-            encoding = encodings[row]
-            inside = np.array([text == 1 for text in encoding.sequence_ids])[chosen]
-            places = np.asarray(encoding.offsets, dtype=np.int32)[chosen]
-            known = inside.copy()
-            known[0] = True
-            ids.append(np.asarray(encoding.ids, dtype=dtype)[chosen])
-            if takes_types:
-                types.append(np.asarray(encoding.type_ids, dtype=np.uint8)[chosen])
-            asked.append(known)
-            spans.append(np.where(inside[:, None], places, -1))
-            of.append(begin + row)
-            lengths.append(len(chosen))
-            if rows.labels is not None:
-                first = window == 0 or number[window - 1] != number[window]
-                last = window + 1 == len(number) or number[window + 1] != number[window]
-                label, whole = _labels(
-                    rows.labels[begin + row], inside, places, bool(first), bool(last)
-                )
-                label[~known] = IGNORED
-                labels.append(label)
-                found_whole[number[window]] |= whole
-        if rows.labels is not None:
-            answered = [bool(answers.texts) for answers in rows.labels[begin : begin + len(piece)]]
-            lost += int((np.array(answered) & ~found_whole).sum())
-        cut += int((np.bincount(number, minlength=len(piece)) > 1).sum())
+        for row, encoding in enumerate(encodings, begin):
+            passage = np.array([text == 1 for text in encoding.sequence_ids], dtype=bool)
+            places = np.where(passage[:, None], np.asarray(encoding.offsets, dtype=np.int32), -1)
+            tokens = np.asarray(encoding.ids, dtype=dtype)
+            kinds = np.asarray(encoding.type_ids, dtype=np.uint8)
+            windows = _windows(passage, max_length, stride)
+            found_whole = False
+            for number, chosen in enumerate(windows):
+                inside = passage[chosen]
+                known = inside.copy()
+                known[0] = True
+                ids.append(tokens[chosen])
+                if takes_types:
+                    types.append(kinds[chosen])
+                asked.append(known)
+                spans.append(places[chosen])
+                of.append(row)
+                lengths.append(len(chosen))
+                if rows.labels is not None:
+                    first, last = number == 0, number + 1 == len(windows)
+                    label, whole = _labels(rows.labels[row], inside, places[chosen], first, last)
+                    label[~known] = IGNORED
+                    labels.append(label)
+                    found_whole |= whole
+            cut += len(windows) > 1
+            lost += rows.labels is not None and bool(rows.labels[row].texts) and not found_whole
         if advance is not None:
             advance(len(piece))
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -137,13 +129,12 @@ def tokenize_questions(
     )
 
 
-def _windows(encoding: Encoding, max_length: int, stride: int) -> list[np.ndarray]:
-    """Places of each window's tokens in the encoding of the whole pair.
+def _windows(passage: np.ndarray, max_length: int, stride: int) -> list[np.ndarray]:
+    """Places of each window's tokens in a whole pair, of which ``passage`` are the passage's.
 
     The tokenizer's own overflow is not used: with tokenizers 0.23.1 and 0.23.2 it ends early, and
     a passage's last windows are lost.
     """
-    passage = np.array([text == 1 for text in encoding.sequence_ids], dtype=bool)
     around, inside = np.flatnonzero(~passage), np.flatnonzero(passage)
     if len(passage) <= max_length:
         return [np.arange(len(passage))]
